@@ -1,0 +1,20 @@
+"""The one kind of error that a user is meant to read."""
+
+
+class UserError(Exception):
+    """Something a user can put right.
+
+    Parameters
+    ----------
+    what:
+        What is wrong, as a sentence without a full stop.
+    where:
+        The field, file, line or resource it was found in, e.g. ``data.train: people.jsonl:14``.
+    fix:
+        What to do about it.
+    """
+
+    def __init__(self, what: str, where: str = "", fix: str = "") -> None:
+        self.what, self.where, self.fix = what, where, fix
+        message = f"{where}: {what}" if where else what
+        super().__init__(f"{message}. {fix}" if fix else f"{message}.")

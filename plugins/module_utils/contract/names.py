@@ -1,0 +1,111 @@
+"""Names that more than one part must know: SSM parameters, S3 keys, queue messages, environment variables."""
+
+import json
+import re
+
+PREFIX_PATTERN = r"[a-z][a-z0-9-]{1,18}[a-z0-9]"
+NAME_PATTERN = r"[a-z][a-z0-9-]{0,62}"
+
+# --- SSM Parameter Store: what one stack leaves for the other, and for the playbooks ---
+
+TRAINING_PARAMETERS = (
+    "bucket",  # name of the S3 bucket
+    "capacity_providers",  # JSON: {"cpu": {"on_demand": NAME, "spot": NAME}, "gpu": the same, or null where there is none}
+    "cluster_arn",
+    "cluster_name",
+    "container_instance_security_group_id",
+    "dead_letter_queue_url",
+    "dispatcher_function_name",
+    "models_table",
+    "private_subnet_ids",  # comma separated
+    "public_subnet_ids",  # comma separated
+    "queue_url",
+    "runs_table",
+    "server_log_group",
+    "server_repository_url",
+    "trainer_log_group",
+    "trainer_repository_url",
+    "vpc_id",
+)
+SERVING_PARAMETERS = (
+    "alarm_topic_arn",  # where alarms go; empty when nobody subscribed
+    "desired_count",  # tasks to run once there is a model to serve
+    "service_name",
+    "task_definition_family",  # releases are revisions of this family
+    "template_task_definition_arn",  # the revision that Terraform made: a release is this plus a pinned model
+    "url",  # where the load balancer answers, as seen by AWS
+)
+
+
+def parameter(prefix: str, stack: str, name: str) -> str:
+    """The SSM parameter that holds ``name`` of ``stack`` (``training`` or ``serving``)."""
+    known = {"training": TRAINING_PARAMETERS, "serving": SERVING_PARAMETERS}[stack]
+    if name not in known:
+        raise KeyError(f"the {stack} stack publishes no {name}")
+    return f"/{prefix}/{stack}/{name}"
+
+
+# --- S3 keys ---
+
+
+def dataset_key(sha256: str, suffix: str) -> str:
+    """Where the data with this checksum lies; ``suffix`` (``.conll``, ``.jsonl``, ``.spacy``) keeps the format."""
+    return f"datasets/{sha256}{suffix}"
+
+
+def model_prefix(name: str, version: int) -> str:
+    """The folder of one immutable model version."""
+    return f"models/{name}/{version}/"
+
+
+ARTIFACT = "model.tar.gz"
+MANIFEST = "manifest.json"
+
+
+def checkpoint_prefix(run_id: str) -> str:
+    """The folder of one run's checkpoints, which the bucket's lifecycle empties."""
+    return f"checkpoints/{run_id}/"
+
+
+# --- model versions as people write them ---
+
+
+def model_label(name: str, version: int) -> str:
+    """``people`` and 7 as ``people:7``."""
+    return f"{name}:{version}"
+
+
+def parse_model_label(label: str) -> tuple[str, int]:
+    """``people:7`` as ``("people", 7)``; ValueError for anything else."""
+    match = re.fullmatch(rf"({NAME_PATTERN}):([1-9][0-9]*)", label)
+    if not match:
+        raise ValueError(f"{label!r} is not of the form name:number, such as people:7")
+    return match[1], int(match[2])
+
+
+# --- the queue's message and the submission event ---
+
+EVENT_SOURCE = "nerforge"
+EVENT_RUN_SUBMITTED = "Run Submitted"
+
+
+def message_body(run_id: str) -> str:
+    """The queue's message: it names the run, whose record holds all the rest."""
+    return json.dumps({"run": run_id})
+
+
+# --- environment variables of the containers and the dispatcher ---
+
+ENV_BUCKET = "NERFORGE_BUCKET"
+ENV_RUNS_TABLE = "NERFORGE_RUNS_TABLE"
+ENV_MODELS_TABLE = "NERFORGE_MODELS_TABLE"
+ENV_RUN = "NERFORGE_RUN"  # trainer: the run's id
+ENV_ATTEMPT = "NERFORGE_ATTEMPT"  # trainer: which attempt this task is, from 1
+ENV_IMAGE = "NERFORGE_IMAGE"  # both: the image reference the task definition names
+ENV_MODEL = "NERFORGE_MODEL"  # server: the pinned model version, name:number
+ENV_MODEL_SHA256 = "NERFORGE_MODEL_SHA256"  # server: the pinned checksum of the artifact
+ENV_HOST = "NERFORGE_HOST"  # server: address to bind
+ENV_PORT = "NERFORGE_PORT"  # server: port to bind
+SERVER_PORT = 8080
+TRAINER_CONTAINER = "trainer"
+SERVER_CONTAINER = "server"
