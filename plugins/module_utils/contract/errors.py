@@ -17,4 +17,5 @@ class UserError(Exception):
     def __init__(self, what: str, where: str = "", fix: str = "") -> None:
         self.what, self.where, self.fix = what, where, fix
         message = f"{where}: {what}" if where else what
-        super().__init__(f"{message}. {fix}" if fix else f"{message}.")
+        sentences = [message, fix] if fix else [message]
+        super().__init__(" ".join(text if text.endswith((".", "?", "!")) else f"{text}." for text in sentences))

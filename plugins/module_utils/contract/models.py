@@ -68,8 +68,11 @@ class Models:
             "prefix": names.model_prefix(name, version),
         }
         try:
-            self._table.put_item(Item=item, ConditionExpression="attribute_not_exists(#name)",
-                                 ExpressionAttributeNames={"#name": "name"})
+            self._table.put_item(
+                Item=item,
+                ConditionExpression="attribute_not_exists(#name)",
+                ExpressionAttributeNames={"#name": "name"},
+            )
         except self._client.exceptions.ConditionalCheckFailedException:
             return False
         return True
@@ -123,8 +126,11 @@ class Models:
             request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
         items.sort(key=lambda item: (item["name"], item["item"]))
         versions = [item for item in items if item["item"].startswith("version#")]
-        aliases = [item | {"alias": item["item"].removeprefix("alias#")} for item in items
-                   if item["item"].startswith("alias#")]
+        aliases = [
+            item | {"alias": item["item"].removeprefix("alias#")}
+            for item in items
+            if item["item"].startswith("alias#")
+        ]
         return versions, aliases
 
     def _item(self, name: str, item: str) -> Model | None:

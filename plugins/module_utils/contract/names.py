@@ -10,7 +10,7 @@ NAME_PATTERN = r"[a-z][a-z0-9-]{0,62}"
 
 TRAINING_PARAMETERS = (
     "bucket",  # name of the S3 bucket
-    "capacity_providers",  # JSON: {"cpu": {"on_demand": NAME, "spot": NAME}, "gpu": the same, or null where there is none}
+    "capacity_providers",  # JSON: {"cpu": {"on_demand": NAME, "spot": NAME}, "gpu": the same, or null}
     "cluster_arn",
     "cluster_name",
     "container_instance_security_group_id",
@@ -49,7 +49,7 @@ def parameter(prefix: str, stack: str, name: str) -> str:
 
 
 def dataset_key(sha256: str, suffix: str) -> str:
-    """Where the data with this checksum lies; ``suffix`` (``.conll``, ``.jsonl``, ``.spacy``) keeps the format."""
+    """Where the data with this checksum lies; ``suffix`` (such as ``.conll``) keeps the format."""
     return f"datasets/{sha256}{suffix}"
 
 

@@ -1,14 +1,17 @@
 """The runs table: one item a run, and one item that holds the slots.
 
-Every write that changes a state is conditional on the state before. A run that may have a task holds a slot;
-the slots are one set in one item, so that claiming a slot and leaving QUEUED are one transaction and the cap on
-concurrent runs cannot be passed, whoever races.
+Every write that changes a state is conditional on the state before. A run that may have a task holds a
+slot; the slots are one set in one item, so that claiming a slot and leaving QUEUED are one transaction and
+the cap on concurrent runs cannot be passed, whoever races.
 """
 
 import datetime
 import json
-from collections.abc import Iterable, Iterator
-from typing import Any
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
+from typing import Any, TypeVar
 
 from . import states
 
@@ -16,12 +19,15 @@ SLOTS = "#slots"  # the key of the slots item; no ULID begins with '#'
 STATE_INDEX = "by_state"  # partition key: state, sort key: run_id
 _JSON_FIELDS = frozenset({"spec", "progress", "scores", "warnings"})
 
+_CONFLICT_TRIES = 6  # the slots item is one for all: two that touch it at once are told to come again
+
 Run = dict[str, Any]
+Answer = TypeVar("Answer")
 
 
 def now() -> str:
     """The time as records write it: UTC, ISO 8601, to the millisecond."""
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
 
 
 class Runs:
@@ -85,7 +91,11 @@ class Runs:
             "ExpressionAttributeValues": {":run": {run_id}, ":cap": cap},
         }
         try:
-            self._client.transact_write_items(TransactItems=[{"Update": run_update}, {"Update": slots_update}])
+            self._unless_conflict(
+                lambda: self._client.transact_write_items(
+                    TransactItems=[{"Update": run_update}, {"Update": slots_update}]
+                )
+            )
         except self._client.exceptions.TransactionCanceledException as error:
             codes = [reason.get("Code") for reason in error.response.get("CancellationReasons", [])]
             if codes and codes[0] == "ConditionalCheckFailed":
@@ -97,10 +107,12 @@ class Runs:
 
     def release(self, run_id: str) -> None:
         """Give the run's slot back. Harmless if it holds none."""
-        self._table.update_item(
-            Key={"run_id": SLOTS},
-            UpdateExpression="DELETE active :run",
-            ExpressionAttributeValues={":run": {run_id}},
+        self._unless_conflict(
+            lambda: self._table.update_item(
+                Key={"run_id": SLOTS},
+                UpdateExpression="DELETE active :run",
+                ExpressionAttributeValues={":run": {run_id}},
+            )
         )
 
     def active(self) -> list[str]:
@@ -122,14 +134,51 @@ class Runs:
                 raise ValueError(f"no run moves from {state} to {to}")
         return self._update(run_id, sources, attempt, {"state": to, **fields})
 
-    def annotate(self, run_id: str, source: str | Iterable[str], attempt: int | None = None, **fields: Any) -> bool:
-        """Write ``fields`` if the run still is in ``source`` (and at ``attempt``), leaving its state as it is."""
+    def annotate(
+        self, run_id: str, source: str | Iterable[str], attempt: int | None = None, **fields: Any
+    ) -> bool:
+        """Write ``fields`` if the run still is in ``source`` (and at ``attempt``); its state stays."""
         sources = {source} if isinstance(source, str) else set(source)
         return self._update(run_id, sources, attempt, fields)
 
-    def reserve_version(self, run_id: str, attempt: int, version: int) -> int | None:
-        """Keep ``version`` as the number of the model this run will make; a later attempt gets the one kept first.
+    def next_attempt(self, run_id: str, attempt: int, **fields: Any) -> bool:
+        """Move an active run from ``attempt`` to STARTING at the attempt after it, which has no task yet.
 
+        ``fields`` are written with it; a field that is None is removed. Returns whether the move took place.
+        """
+        fresh = {
+            "state": states.STARTING,
+            "attempt": attempt + 1,
+            "task_arn": None,
+            "task_recorded": None,
+            "refusals": None,
+            "progress": None,
+        }
+        return self._update(run_id, set(states.ACTIVE), attempt, fresh | fields)
+
+    def record_task(self, run_id: str, attempt: int, task_arn: str) -> str | None:
+        """Record the ECS task of an attempt, unless another is recorded for it.
+
+        Returns the run's state, or None if the task is not this run's: another is, or the attempt is over.
+        """
+        try:
+            answer = self._table.update_item(
+                Key={"run_id": run_id},
+                UpdateExpression="SET task_arn = :task, task_recorded = if_not_exists(task_recorded, :now)",
+                ConditionExpression=(
+                    "attempt = :attempt AND (attribute_not_exists(task_arn) OR task_arn = :task)"
+                ),
+                ExpressionAttributeValues={":task": task_arn, ":now": now(), ":attempt": attempt},
+                ReturnValues="ALL_NEW",
+            )
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return None
+        return str(answer["Attributes"]["state"])
+
+    def reserve_version(self, run_id: str, attempt: int, version: int) -> int | None:
+        """Keep ``version`` as the number of the model this run will make.
+
+        A later attempt gets the one kept first.
         Returns the number to use, or None if the run no longer is this attempt's.
         """
         try:
@@ -138,15 +187,22 @@ class Runs:
                 UpdateExpression="SET model_version = if_not_exists(model_version, :version)",
                 ConditionExpression="#state = :running AND attempt = :attempt",
                 ExpressionAttributeNames={"#state": "state"},
-                ExpressionAttributeValues={":version": version, ":running": states.RUNNING, ":attempt": attempt},
-                ReturnValues="UPDATED_NEW",
+                ExpressionAttributeValues={
+                    ":version": version,
+                    ":running": states.RUNNING,
+                    ":attempt": attempt,
+                },
+                ReturnValues="ALL_NEW",
             )
         except self._client.exceptions.ConditionalCheckFailedException:
             return None
         return int(answer["Attributes"]["model_version"])
 
-    def in_state(self, state: str, newest: int | None = None) -> Iterator[Run]:
-        """The runs in one state, newest first, at most ``newest`` of them (eventually consistent)."""
+    def in_state(self, state: str, newest: int | None = None, prefix: str = "") -> Iterator[Run]:
+        """The runs in one state, newest first, at most ``newest`` of them (eventually consistent).
+
+        Only those whose id begins with ``prefix``.
+        """
         request: dict[str, Any] = {
             "IndexName": STATE_INDEX,
             "KeyConditionExpression": "#state = :state",
@@ -154,6 +210,9 @@ class Runs:
             "ExpressionAttributeValues": {":state": state},
             "ScanIndexForward": False,
         }
+        if prefix:
+            request["KeyConditionExpression"] += " AND begins_with(run_id, :prefix)"
+            request["ExpressionAttributeValues"][":prefix"] = prefix
         left = newest
         while left is None or left > 0:
             if left is not None:
@@ -166,6 +225,19 @@ class Runs:
             if "LastEvaluatedKey" not in page:
                 return
             request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+    def _unless_conflict(self, call: Callable[[], Answer]) -> Answer:
+        for attempt in range(1, _CONFLICT_TRIES):
+            try:
+                return call()
+            except self._client.exceptions.TransactionConflictException:
+                pass
+            except self._client.exceptions.TransactionCanceledException as error:
+                codes = {reason.get("Code") for reason in error.response.get("CancellationReasons", [])}
+                if "TransactionConflict" not in codes or "ConditionalCheckFailed" in codes:
+                    raise
+            time.sleep(random.uniform(0, 0.02 * 2**attempt))
+        return call()
 
     def _update(self, run_id: str, sources: set[str], attempt: int | None, fields: dict[str, Any]) -> bool:
         item = _to_item(fields)
@@ -207,10 +279,10 @@ def _to_item(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_item(item: dict[str, Any]) -> Run:
-    run = dict(item)
+    run = {key: int(value) if isinstance(value, Decimal) else value for key, value in item.items()}
     for key in _JSON_FIELDS & run.keys():
-        run[key] = json.loads(run[key])
-    for key in ("attempt", "retries_used", "model_version"):
-        if key in run:
-            run[key] = int(run[key])
+        try:
+            run[key] = json.loads(run[key])
+        except (TypeError, ValueError):
+            run[key] = None  # one record that cannot be read must not hide the others
     return run

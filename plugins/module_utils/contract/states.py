@@ -21,7 +21,8 @@ MOVES: dict[str, frozenset[str]] = {
 }
 STATES = tuple(MOVES)
 
-# What the trainer's process says with its exit code; every other code means: failed, retry while retries are left.
+# What the trainer's process says with its exit code.
+# Every other code means: failed, retry while retries are left.
 EXIT_DONE = 0
 EXIT_WRONG_INPUT = 64  # the spec or its data is wrong: never retry
 EXIT_INTERRUPTED = 75  # stopped from outside: go on in a new attempt, which uses up no retry

@@ -1,0 +1,84 @@
+# One door to every chore. `make` alone lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+HOME_DIR := .nerforge
+VENV := $(HOME_DIR)/venv
+TEST_VENV := $(HOME_DIR)/test-venv
+PLAYBOOK := $(VENV)/bin/ansible-playbook
+# spaCy 3.8.7 has wheels for these.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+  $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
+
+.PHONY: help setup demo down test lint unit molecule terraform-test story bench lock
+
+help: ## List what there is to do
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
+
+setup: $(VENV)/complete ## Install what the playbooks need into .nerforge/venv
+
+demo: setup ## Deploy on this machine, train the sample model, serve it, ask it (about 6 minutes; again: 1)
+	@$(PLAYBOOK) playbooks/demo.yml
+
+down: setup ## Remove all that the demo made
+	@$(PLAYBOOK) playbooks/destroy.yml
+	@find $(HOME_DIR) -mindepth 1 -maxdepth 1 ! -name test-venv ! -name bench.json -exec rm -rf {} +
+	@echo "Removed: the local AWS, both stacks, the models, the environments."
+
+test: lint unit terraform-test molecule story ## Run all tests (about 12 minutes)
+
+lint: $(TEST_VENV)/complete ## ruff, ansible-lint's production profile, terraform fmt
+	@echo "== Lint"
+	@$(TEST_VENV)/bin/ruff check .
+	@$(TEST_VENV)/bin/ruff format --check .
+	@terraform fmt -check -recursive terraform tests/terraform
+	@PATH=$(CURDIR)/$(TEST_VENV)/bin:$$PATH ansible-lint --offline --profile production
+
+unit: $(TEST_VENV)/complete ## Unit tests
+	@echo "== Unit tests"
+	@$(TEST_VENV)/bin/pytest tests/unit
+
+terraform-test: $(TEST_VENV)/complete ## terraform validate and terraform test of both stacks
+	@echo "== Terraform"
+	@$(TEST_VENV)/bin/pytest tests/terraform
+
+molecule: $(TEST_VENV)/complete ## One scenario a role
+	@echo "== Molecule"
+	@PATH=$(CURDIR)/$(TEST_VENV)/bin:$$PATH MOLECULE_GLOB='tests/molecule/*/molecule.yml' molecule test --all
+
+story: setup $(TEST_VENV)/complete ## The whole story on the embedded AWS: deploy, train, promote, ask, destroy
+	@echo "== The story"
+	@$(TEST_VENV)/bin/pytest tests/story
+
+bench: $(TEST_VENV)/complete ## Measure ratios side by side; prints a table and writes .nerforge/bench.json
+	@$(TEST_VENV)/bin/python tests/bench/run.py
+
+lock: ## Write the lock files anew from pyproject.toml (needs uv)
+	@$(call compile,test,tests/requirements.txt)
+	@$(call compile,control,requirements.txt,-c tests/requirements.txt)
+	@$(call compile,trainer,containers/trainer/requirements.txt,-c tests/requirements.txt)
+	@$(call compile,server,containers/server/requirements.txt,-c tests/requirements.txt)
+	@$(call compile,local-aws,roles/local_aws/files/requirements.txt)
+
+compile = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+  --custom-compile-command 'make lock' --group $(1) pyproject.toml $(3) -o $(2)
+
+$(VENV)/complete: requirements.txt
+	$(call environment,$(VENV),requirements.txt,Ansible$(comma) spaCy and what they need)
+
+$(TEST_VENV)/complete: tests/requirements.txt
+	$(call environment,$(TEST_VENV),tests/requirements.txt,what the tests need)
+
+comma := ,
+define environment
+@if [ -z "$(PYTHON)" ]; then \
+  echo "nerforge needs Python 3.11, 3.12 or 3.13, and finds none on PATH: install one, or say make PYTHON=/path/to/python3" >&2; exit 1; fi
+@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+  echo "$(PYTHON) cannot make virtual environments: install its venv package (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }
+@echo "Installing $(3) into $(1) (about a minute) ..."
+@rm -rf $(1)
+@$(PYTHON) -m venv $(1)
+@$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(2)
+@touch $@
+endef

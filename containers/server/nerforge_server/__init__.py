@@ -1,0 +1,1 @@
+"""Serves one pinned model version over HTTP: named entities for the texts it is sent."""

@@ -1,0 +1,47 @@
+"""``python -m nerforge_trainer``: the process of an ECS task. Its exit codes are those of contract.states."""
+
+import os
+import sys
+
+import boto3
+from nerforge_contract import states
+from nerforge_contract.errors import UserError
+from nerforge_contract.models import Models
+from nerforge_contract.runs import Runs
+
+from .attempt import EXIT_ERROR, Attempt
+from .interruption import Interrupted, Interruption
+from .settings import Settings
+
+
+def main() -> int:
+    """Do the attempt that the environment names; returns the exit code."""
+    interruption = Interruption()
+    interruption.listen()
+    try:
+        code = _attempt(interruption)
+    except Interrupted as signal:
+        print(f"stopped by {signal}; a new attempt goes on", file=sys.stderr, flush=True)
+        return states.EXIT_INTERRUPTED
+    return states.EXIT_INTERRUPTED if code == EXIT_ERROR and interruption.seen else code
+
+
+def _attempt(interruption: Interruption) -> int:
+    try:
+        settings = Settings.from_environment(os.environ)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return states.EXIT_WRONG_INPUT
+    session = boto3.Session()
+    tables = session.resource("dynamodb")
+    return Attempt(
+        settings,
+        runs=Runs(tables.Table(settings.runs_table)),
+        models=Models(tables.Table(settings.models_table)),
+        s3=session.client("s3"),
+        interruption=interruption,
+    ).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""The data of a run, out of S3 and checked."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+from nerforge_contract import corpus
+from nerforge_contract.corpus import Example
+from nerforge_contract.errors import UserError
+
+_CHUNK = 1 << 20
+_SUBMIT_AGAIN = "Submit the spec again with train.yml, which uploads its data anew"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the data: train, dev or test.
+
+    Parameters
+    ----------
+    examples:
+        What it holds.
+    where:
+        What the user calls its file.
+    source:
+        The file's ``key``, ``sha256`` and ``format``, as the run's spec has them.
+    """
+
+    examples: list[Example]
+    where: str
+    source: dict[str, str]
+
+
+def fetch_parts(s3: Any, bucket: str, spec: dict[str, Any], folder: Path) -> dict[str, Part]:
+    """Download, verify and read train, dev and, where there is one, test; ``all`` is cut into the three.
+
+    Parameters
+    ----------
+    s3:
+        A boto3 S3 client.
+    bucket:
+        The bucket the spec's keys are in.
+    spec:
+        The run's spec.
+    folder:
+        Where the files go.
+
+    Raises
+    ------
+    UserError
+        A file that is gone, is not the one submitted, or is not as its format has it.
+    """
+    data = spec["data"]
+    if "all" in data:
+        whole = _fetch_part(s3, bucket, "all", data["all"], spec["language"], folder)
+        cuts = corpus.split(whole.examples, data["split"])
+        return {
+            part: Part(examples, whole.where, whole.source)
+            for part, examples in zip(("train", "dev", "test"), cuts, strict=True)
+        }
+    return {
+        part: _fetch_part(s3, bucket, part, data[part], spec["language"], folder)
+        for part in ("train", "dev", "test")
+        if part in data
+    }
+
+
+def _fetch_part(s3: Any, bucket: str, part: str, source: dict[str, str], language: str, folder: Path) -> Part:
+    where = f"data.{part}: {source['from']}"
+    path = folder / f"{part}.data"
+    digest = _download(s3, bucket, source["key"], path, where)
+    if digest != source["sha256"]:
+        raise UserError(
+            f"s3://{bucket}/{source['key']} has the sha256 {digest}, not {source['sha256']}",
+            where,
+            _SUBMIT_AGAIN,
+        )
+    examples = corpus.read(path, source["format"], where, language)
+    path.unlink()
+    return Part(examples, where, {key: source[key] for key in ("key", "sha256", "format")})
+
+
+def _download(s3: Any, bucket: str, key: str, path: Path, where: str) -> str:
+    """Save an object; returns its sha256."""
+    digest = hashlib.sha256()
+    try:
+        body = s3.get_object(Bucket=bucket, Key=key)["Body"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
+            raise UserError(f"s3://{bucket}/{key} is gone", where, _SUBMIT_AGAIN) from None
+        raise
+    with path.open("wb") as file:
+        for chunk in body.iter_chunks(_CHUNK):
+            digest.update(chunk)
+            file.write(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,42 @@
+# Copyright (c) 2026, The nerforge authors
+# GNU General Public License v3.0+ (see plugins/COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Follow a training run to its end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..module_utils.contract import states
+from ..module_utils.contract.runs import Run, Runs
+from ..modules.training_run_follow import DOCUMENTATION
+from ..plugin_utils import listing, logs
+from ..plugin_utils.action import ControlAction
+from ..plugin_utils.follow import watch
+from ..plugin_utils.session import Aws
+
+
+class ActionModule(ControlAction):
+    """Says what happens to a run until it ends; fails if the run does."""
+
+    documentation = DOCUMENTATION
+
+    def act(self, aws: Aws, params: dict[str, Any]) -> dict[str, Any]:
+        """Find the run and follow it."""
+        published = aws.parameters(params["prefix"], "training", ["runs_table", "trainer_log_group"])
+        runs = Runs(aws.table(published["runs_table"]))
+        run_id = listing.find(runs, params["run"])["run_id"]
+        self.say(f"following run {run_id}")
+        run = watch(lambda: runs.get(run_id), self.say, params["interval"])
+        result = {"changed": False, "run": run}
+        if run["state"] != states.SUCCEEDED:
+            group = published["trainer_log_group"]
+            self._show_log(aws, group, run)
+            told = f"run {run_id} {run['state']}: {run.get('reason') or 'no reason is recorded'}"
+            result |= {"failed": True, "msg": f"{told}. Its log is in the log group {group}."}
+        return result
+
+    def _show_log(self, aws: Aws, group: str, run: Run) -> None:
+        lines = logs.tail(aws.client("logs"), group, run["task_arn"]) if run.get("task_arn") else []
+        for line in ["the last lines of its log:", *lines] if lines else ():
+            self.say(line)

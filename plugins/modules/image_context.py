@@ -1,0 +1,147 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The nerforge authors
+# GNU General Public License v3.0+ (see plugins/COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: image_context
+short_description: Stage an image's build context under a tag made from its content
+description:
+  - Gathers files and folders into C(<path>/<tag>/context), where the tag is the checksum of all that went in.
+  - The same sources always give the same tag, so that an image is built and pushed only when something changed.
+  - C(__pycache__) folders and compiled files are left out.
+version_added: 0.1.0
+author:
+  - The nerforge authors (@nerforge)
+options:
+  path:
+    description: Folder that holds the contexts of one image, one folder a tag.
+    type: path
+    required: true
+  sources:
+    description: What goes in, and under which name.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      src:
+        description: A file or a folder.
+        type: path
+        required: true
+      dest:
+        description: Where it stands in the context.
+        type: str
+        required: true
+  salt:
+    description: Text that is part of the tag, such as the base image's name.
+    type: str
+    default: ""
+attributes:
+  check_mode:
+    description: Tells the tag and writes nothing.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Stage the trainer's context
+  nerforge.aws.image_context:
+    path: /tmp/images/trainer
+    sources:
+      - src: containers/trainer/Dockerfile
+        dest: Dockerfile
+      - src: containers/trainer/nerforge_trainer
+        dest: app/nerforge_trainer
+  register: trainer
+"""
+
+RETURN = r"""
+tag:
+  description: The first 20 hexadecimal digits of the content's SHA-256.
+  returned: success
+  type: str
+  sample: 3b0c4f2ad7e19c5587aa
+context:
+  description: Folder of the staged context.
+  returned: success
+  type: str
+  sample: /tmp/images/trainer/3b0c4f2ad7e19c5587aa/context
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+def gather(sources: list[dict[str, str]]) -> dict[str, Path]:
+    """Every file to stage, by its name in the context, in the order of names."""
+    files: dict[str, Path] = {}
+    for source in sources:
+        src, dest = Path(source["src"]), source["dest"]
+        if src.is_file():
+            files[dest] = src
+            continue
+        if not src.is_dir():
+            raise FileNotFoundError(f"{src} is neither a file nor a folder")
+        for path in src.rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc":
+                files[f"{dest}/{path.relative_to(src).as_posix()}"] = path
+    return dict(sorted(files.items()))
+
+
+def content_tag(files: dict[str, Path], salt: str) -> str:
+    """The tag: a checksum over the salt and over the names and bytes of all files."""
+    digest = hashlib.sha256(salt.encode())
+    for name, path in files.items():
+        content = path.read_bytes()
+        digest.update(f"\0{name}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()[:20]
+
+
+def stage(files: dict[str, Path], context: Path) -> None:
+    """Copy the files to ``context``, which appears whole or not at all."""
+    context.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=context.parent) as scratch:
+        whole = Path(scratch) / "context"
+        for name, path in files.items():
+            target = whole / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+        # A context has the same permissions whatever the umask of the checkout: they become the image's.
+        for folder, _folders, names in os.walk(whole):
+            Path(folder).chmod(0o755)
+            for name in names:
+                (Path(folder) / name).chmod(0o644)
+        whole.rename(context)
+
+
+def main() -> None:
+    source = {"src": {"type": "path", "required": True}, "dest": {"type": "str", "required": True}}
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "sources": {"type": "list", "elements": "dict", "required": True, "options": source},
+            "salt": {"type": "str", "default": ""},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        files = gather(module.params["sources"])
+    except FileNotFoundError as error:
+        module.fail_json(msg=f"sources: {error}. Name what exists, relative to where ansible-playbook runs.")
+    tag = content_tag(files, module.params["salt"])
+    context = Path(module.params["path"]) / tag / "context"
+    changed = not context.is_dir()
+    if changed and not module.check_mode:
+        stage(files, context)
+    module.exit_json(changed=changed, tag=tag, context=str(context))
+
+
+if __name__ == "__main__":
+    main()

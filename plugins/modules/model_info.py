@@ -1,0 +1,72 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The nerforge authors
+# GNU General Public License v3.0+ (see plugins/COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: model_info
+short_description: List model versions
+version_added: 0.1.0
+description:
+  - Reads the model versions of a deployment, with their scores, the aliases that point at them, and which one
+    the service serves now.
+options:
+  model:
+    description:
+      - Only this model C(name), or only the version C(name:number) or C(name@alias).
+    type: str
+  display:
+    description: Whether to print them as a table too.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - nerforge.aws.deployment
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+author:
+  - The nerforge authors (@nerforge)
+"""
+
+EXAMPLES = r"""
+- name: Show all models
+  nerforge.aws.model_info:
+    display: true
+
+- name: See which version is in production
+  nerforge.aws.model_info:
+    model: people@production
+  register: production
+"""
+
+RETURN = r"""
+models:
+  description: The versions, in the order of their names, the newest first.
+  type: list
+  elements: dict
+  returned: success
+  sample:
+    - model: people:3
+      name: people
+      version: 3
+      run: 01JD4M5K6PQ7R8S9T0V1W2X3Y4
+      created: "2026-03-01T09:14:02.411+00:00"
+      language: en
+      labels: [LOC, ORG, PER]
+      scores: {"on": test, f: 0.871, p: 0.88, r: 0.862}
+      sha256: 5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef
+      bytes: 4211200
+      prefix: models/people/3/
+      aliases: [production]
+      serving: true
+serving:
+  description: What the service runs now; null where the serving stack is not deployed.
+  type: dict
+  returned: success
+  sample:
+    model: people:3
+    task_definition: arn:aws:ecs:us-east-1:123456789012:task-definition/nerforge-server:9
+    rollout: COMPLETED
+    desired: 2
+    running: 2
+"""

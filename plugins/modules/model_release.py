@@ -1,0 +1,82 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The nerforge authors
+# GNU General Public License v3.0+ (see plugins/COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: model_release
+short_description: Serve a model version
+version_added: 0.1.0
+description:
+  - Pins a model version in a new revision of the server's task definition, rolls the service to it, waits
+    until ECS says that the rollout is complete, and then moves the alias.
+  - A version whose scores do not reach the C(gate) of the spec it was trained from is refused, with the
+    figures.
+  - If the version does not come up, the service is put back to what it ran before, the alias stays where it
+    was, and the task fails with the reason.
+options:
+  model:
+    description:
+      - The version, as C(name:number), C(name@alias), or C(name) for its newest.
+      - C(@serving) is the version that is served now. It is rolled out again if Terraform has changed the
+        task definition since; its gate is not asked again and no alias is moved.
+    type: str
+    required: true
+  alias:
+    description: The alias to move.
+    type: str
+    default: production
+  force:
+    description: Whether to pass over the gate.
+    type: bool
+    default: false
+  timeout:
+    description: Seconds that the rollout may take; then it is undone.
+    type: int
+    default: 900
+  verify_url:
+    description:
+      - Where the server answers, if that can be reached from the control node. Once ECS is done, the server
+        is asked which model it serves until it names this one.
+    type: str
+extends_documentation_fragment:
+  - nerforge.aws.deployment
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+author:
+  - The nerforge authors (@nerforge)
+"""
+
+EXAMPLES = r"""
+- name: Serve the third version
+  nerforge.aws.model_release:
+    model: people:3
+
+- name: Serve the newest version, gate or no gate
+  nerforge.aws.model_release:
+    model: people
+    force: true
+
+- name: Take a change of the stack into service
+  nerforge.aws.model_release:
+    model: "@serving"
+"""
+
+RETURN = r"""
+model:
+  description: The version that is served; null if none is.
+  type: str
+  returned: success
+  sample: people:3
+previous:
+  description: The version that was served before; null if none was.
+  type: str
+  returned: success
+  sample: people:2
+task_definition:
+  description: The revision that the service runs; in check mode, the one it runs now.
+  type: str
+  returned: success
+  sample: arn:aws:ecs:us-east-1:123456789012:task-definition/nerforge-server:9
+"""

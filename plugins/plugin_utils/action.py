@@ -1,0 +1,66 @@
+# Copyright (c) 2026, The nerforge authors
+# GNU General Public License v3.0+ (see plugins/COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the control plugins share: options as documented, lines as they come, failures in one message."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import yaml
+from ansible.plugins.action import ActionBase
+from ansible_collections.amazon.aws.plugins.module_utils.modules import aws_argument_spec
+
+from ..doc_fragments.deployment import ModuleDocFragment
+from ..module_utils.contract.errors import UserError
+from .session import Aws, aws_errors
+
+_OPTION_RULES = ("type", "elements", "required", "default", "choices", "aliases")
+
+
+def argument_spec(documentation: str) -> dict[str, Any]:
+    """The argument spec that a module's DOCUMENTATION describes, with what it shares with the others."""
+    documented = {
+        **yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"],
+        **yaml.safe_load(documentation)["options"],
+    }
+    own = {
+        name: {rule: option[rule] for rule in _OPTION_RULES if rule in option}
+        for name, option in documented.items()
+    }
+    return aws_argument_spec() | own
+
+
+class ControlAction(ActionBase):
+    """An action plugin that works on the control node, by boto3, and tells what it does line by line.
+
+    A subclass names its module's DOCUMENTATION and does the work in `act`.
+    """
+
+    documentation: ClassVar[str]
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Do the task; what a user can put right comes back as a failed result with one message."""
+        result = super().run(tmp, task_vars)
+        _, params = self.validate_argument_spec(argument_spec(self.documentation))
+        try:
+            aws = Aws(params)
+            try:
+                return result | self.act(aws, params)
+            except aws_errors() as error:
+                raise aws.explained(error) from error
+        except UserError as error:
+            return result | {"failed": True, "msg": str(error)}
+
+    @abstractmethod
+    def act(self, aws: Aws, params: dict[str, Any]) -> dict[str, Any]:
+        """Do the work and return what the task returns."""
+
+    def say(self, line: str) -> None:
+        """Print a line now."""
+        self._display.display(line)
+
+    def warn(self, line: str) -> None:
+        """Print a warning now."""
+        self._display.warning(line)

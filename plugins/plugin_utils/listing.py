@@ -1,0 +1,176 @@
+# Copyright (c) 2026, The nerforge authors
+# GNU General Public License v3.0+ (see plugins/COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs and models: found, listed, and laid out as tables."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ..module_utils.contract import names, states, ulid
+from ..module_utils.contract.errors import UserError
+from ..module_utils.contract.models import Models
+from ..module_utils.contract.runs import Run, Runs
+from .wording import age, seconds_since, table
+
+_SHORT = 10  # characters of a ULID that tell its millisecond
+
+
+def short(run_id: str) -> str:
+    """As much of a run's id as people need."""
+    return run_id[:_SHORT]
+
+
+def newest(runs: Runs, only: Iterable[str] = states.STATES, prefix: str = "") -> Iterator[Run]:
+    """The runs in these states, newest first, those whose id begins with ``prefix``."""
+    by_state = (runs.in_state(state, prefix=prefix) for state in only)
+    return heapq.merge(*by_state, key=lambda run: run["run_id"], reverse=True)
+
+
+def find(runs: Runs, wanted: str) -> Run:
+    """The run that is meant.
+
+    Parameters
+    ----------
+    wanted:
+        A run's id, the beginning of one, or ``latest``.
+
+    Raises UserError if there is none, or more than one.
+    """
+    if wanted == "latest":
+        heads = (runs.in_state(state, newest=1) for state in states.STATES)
+        latest = max(itertools.chain.from_iterable(heads), key=lambda run: run["run_id"], default=None)
+        if latest is None:
+            raise UserError("there are no runs yet", fix="Submit one: train.yml -e spec=FILE.")
+        return latest
+    wanted = wanted.upper()
+    if ulid.is_ulid(wanted):
+        found = [run] if (run := runs.get(wanted)) else []
+    else:
+        found = list(itertools.islice(newest(runs, prefix=wanted), 2))
+    if not found:
+        raise UserError(f"there is no run {wanted}", fix="See status.yml for the runs there are.")
+    if len(found) > 1:
+        raise UserError(
+            f"more than one run begins with {wanted}",
+            fix=f"Give more of it, such as {short(found[0]['run_id'])}.",
+        )
+    return found[0]
+
+
+def runs_table(runs: Iterable[Run]) -> list[str]:
+    """Runs, a line each."""
+    return table(("RUN", "MODEL", "STATE", "AGE", "STEP", "F", "REASON"), map(_run_row, runs))
+
+
+def _run_row(run: Run) -> tuple[str, ...]:
+    progress = run.get("progress") or {}
+    step = f"{progress['step']}/{progress['max_steps']}" if "step" in progress else ""
+    scores = run.get("scores") or {}
+    return (
+        short(run["run_id"]),
+        run.get("model") or run["name"],
+        run["state"],
+        age(seconds_since(run["created"])),
+        step,
+        score(scores.get("f", progress.get("f"))),
+        run.get("reason") or "",
+    )
+
+
+def models(
+    table: Models, serving: dict[str, Any] | None, name: str | None = None, version: int | None = None
+) -> list[dict[str, Any]]:
+    """The model versions, newest first within a name, with their aliases and whether each is served now.
+
+    Parameters
+    ----------
+    table:
+        The models table.
+    serving:
+        What the service serves, as `service.serving` tells.
+    name, version:
+        Only this model, only this version.
+    """
+    versions, aliases = table.all(name)
+    pointing: dict[tuple[str, int], list[str]] = {}
+    for alias in aliases:
+        pointing.setdefault((alias["name"], alias["version"]), []).append(alias["alias"])
+    served = (serving or {}).get("model")
+    chosen = [model for model in versions if version in (None, model["version"])]
+    return [
+        {key: value for key, value in model.items() if key != "item"}
+        | {
+            "model": names.model_label(model["name"], model["version"]),
+            "aliases": pointing.get((model["name"], model["version"]), []),
+            "serving": served == names.model_label(model["name"], model["version"]),
+        }
+        for model in sorted(chosen, key=lambda model: (model["name"], -model["version"]))
+    ]
+
+
+def resolve(table: Models, wanted: str) -> dict[str, Any]:
+    """The record of the model version that is meant.
+
+    Parameters
+    ----------
+    wanted:
+        ``name:number``, ``name@alias``, or ``name`` for its newest version.
+
+    Raises UserError if there is none, saying which there are.
+    """
+    name, version, alias = _parsed(wanted)
+    versions, aliases = table.all(name)
+    if not versions:
+        fix = "Train it first, or see status.yml for the models there are."
+        raise UserError(f"there is no model {name}", fix=fix)
+    if alias:
+        version = next((item["version"] for item in aliases if item["alias"] == alias), None)
+        if version is None:
+            known = ", ".join(item["alias"] for item in aliases) or "none"
+            raise UserError(f"{name} has no alias {alias}", fix=f"It has {known}; or name a version.")
+    if version is None:
+        return versions[-1]
+    found = next((item for item in versions if item["version"] == version), None)
+    if found is None:
+        known = ", ".join(str(item["version"]) for item in versions[-10:])
+        raise UserError(f"{name} has no version {version}", fix=f"Its versions are {known}.")
+    return found
+
+
+def _parsed(wanted: str) -> tuple[str, int | None, str | None]:
+    if ":" in wanted:
+        try:
+            name, version = names.parse_model_label(wanted)
+        except ValueError as error:
+            raise UserError(
+                str(error), "model", "Give name:number, name@alias, or the name alone."
+            ) from error
+        return name, version, None
+    name, _, alias = wanted.partition("@")
+    return name, None, alias or None
+
+
+def models_table(found: Iterable[dict[str, Any]]) -> list[str]:
+    """Model versions, a line each."""
+    return table(("MODEL", "AGE", "F", "P", "R", "ON", "SERVING", "ALIASES"), map(_model_row, found))
+
+
+def _model_row(model: dict[str, Any]) -> tuple[str, ...]:
+    scores = model.get("scores") or {}
+    return (
+        model["model"],
+        age(seconds_since(model["created"])),
+        *(score(scores.get(key)) for key in "fpr"),
+        scores.get("on", ""),
+        "yes" if model["serving"] else "",
+        ", ".join(model["aliases"]),
+    )
+
+
+def score(value: float | None) -> str:
+    """A score as tables have it."""
+    return "" if value is None else f"{value:.3f}"

@@ -1,0 +1,145 @@
+# Copyright (c) 2026, The nerforge authors
+# GNU General Public License v3.0+ (see plugins/COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The ECS service that serves a model: what it runs, and the calls that change it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..module_utils.contract import names
+from ..module_utils.contract.errors import UserError
+from .session import Aws
+
+TEMPLATE_TAG = "nerforge:template"  # on a release: the revision of Terraform's that it was made from
+PARAMETERS = ("desired_count", "service_name", "task_definition_family", "template_task_definition_arn")
+
+Description = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Release:
+    """A model version pinned in a revision of the server's task definition.
+
+    Parameters
+    ----------
+    model:
+        ``name:number``, or None where nothing is pinned: in Terraform's own revision.
+    sha256:
+        The artifact's checksum.
+    template:
+        The revision that this one was made from, where known.
+    """
+
+    model: str | None
+    sha256: str | None
+    template: str | None
+
+
+class Service:
+    """The ECS service.
+
+    Parameters
+    ----------
+    ecs:
+        An ECS client.
+    cluster, name:
+        The cluster's name and the service's.
+    """
+
+    def __init__(self, ecs: Any, cluster: str, name: str) -> None:
+        self._ecs, self._cluster, self._name = ecs, cluster, name
+
+    def describe(self) -> Description:
+        """The service as ECS describes it. Raises UserError if there is none."""
+        found = self._ecs.describe_services(cluster=self._cluster, services=[self._name])["services"]
+        if not found or found[0]["status"] != "ACTIVE":
+            raise UserError(
+                "there is no such ECS service",
+                f"{self._cluster}/{self._name}",
+                "Run deploy.yml, which makes it.",
+            )
+        return found[0]
+
+    def release(self, revision: str) -> Release:
+        """What a revision of the task definition pins."""
+        answer = self._ecs.describe_task_definition(taskDefinition=revision, include=["TAGS"])
+        environment = {
+            item["name"]: item["value"] for item in _server(answer["taskDefinition"]).get("environment", [])
+        }
+        tags = {tag["key"]: tag.get("value") for tag in answer.get("tags", [])}
+        return Release(
+            environment.get(names.ENV_MODEL), environment.get(names.ENV_MODEL_SHA256), tags.get(TEMPLATE_TAG)
+        )
+
+    def register(self, family: str, release: Release) -> str:
+        """Register the template with the release's model pinned, as a new revision. Returns its ARN."""
+        answer = self._ecs.describe_task_definition(taskDefinition=release.template, include=["TAGS"])
+        request = self._registrable(answer["taskDefinition"]) | {"family": family}
+        server = _server(request)
+        pinned = {names.ENV_MODEL: release.model, names.ENV_MODEL_SHA256: release.sha256}
+        kept = [item for item in server.get("environment", []) if item["name"] not in pinned]
+        server["environment"] = kept + [{"name": name, "value": value} for name, value in pinned.items()]
+        tags = {tag["key"]: tag.get("value", "") for tag in answer.get("tags", [])}
+        tags = {key: value for key, value in tags.items() if not key.startswith("aws:")}
+        tags[TEMPLATE_TAG] = release.template
+        request["tags"] = [{"key": key, "value": value} for key, value in tags.items()]
+        return self._ecs.register_task_definition(**request)["taskDefinition"]["taskDefinitionArn"]
+
+    def update(self, revision: str, desired: int | None = None) -> None:
+        """Roll the service to a revision, and to a number of tasks if one is given."""
+        count = {} if desired is None else {"desiredCount": desired}
+        self._ecs.update_service(cluster=self._cluster, service=self._name, taskDefinition=revision, **count)
+
+    def stopped(self, revision: str) -> list[dict[str, Any]]:
+        """The revision's tasks that have stopped, as far as ECS still knows them."""
+        arns = self._ecs.list_tasks(
+            cluster=self._cluster, serviceName=self._name, desiredStatus="STOPPED", maxResults=100
+        )["taskArns"]
+        if not arns:
+            return []
+        tasks = self._ecs.describe_tasks(cluster=self._cluster, tasks=arns)["tasks"]
+        return [task for task in tasks if task["taskDefinitionArn"] == revision]
+
+    def _registrable(self, definition: dict[str, Any]) -> dict[str, Any]:
+        # What describe answers holds fields that register does not take; botocore's own model says which.
+        shape = self._ecs.meta.service_model.operation_model("RegisterTaskDefinition").input_shape
+        return {field: value for field, value in definition.items() if field in shape.members}
+
+
+def primary(description: Description) -> dict[str, Any]:
+    """The deployment that ECS is rolling out, or has."""
+    return next(item for item in description["deployments"] if item["status"] == "PRIMARY")
+
+
+def serving(aws: Aws, prefix: str) -> dict[str, Any] | None:
+    """What the service runs now, or None if the serving stack is not deployed."""
+    try:
+        published = aws.parameters(prefix, "serving", ["service_name"])
+        cluster = aws.parameters(prefix, "training", ["cluster_name"])["cluster_name"]
+        service = Service(aws.client("ecs"), cluster, published["service_name"])
+        description = service.describe()
+    except UserError:
+        return None
+    rollout = primary(description)
+    return {
+        "model": service.release(rollout["taskDefinition"]).model,
+        "task_definition": rollout["taskDefinition"],
+        "rollout": rollout.get("rolloutState"),
+        "desired": description["desiredCount"],
+        "running": description["runningCount"],
+    }
+
+
+def why(task: dict[str, Any]) -> str:
+    """Why a stopped task stopped, in the words ECS has for it."""
+    server = next((item for item in task.get("containers", []) if item["name"] == names.SERVER_CONTAINER), {})
+    parts = [task.get("stoppedReason"), server.get("reason")]
+    if server.get("exitCode") is not None:
+        parts.append(f"exit code {server['exitCode']}")
+    return "; ".join(dict.fromkeys(part for part in parts if part)) or "no reason given"
+
+
+def _server(definition: dict[str, Any]) -> dict[str, Any]:
+    return next(item for item in definition["containerDefinitions"] if item["name"] == names.SERVER_CONTAINER)

@@ -1,0 +1,184 @@
+# Copyright (c) 2026, The nerforge authors
+# GNU General Public License v3.0+ (see plugins/COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""AWS as the control plugins reach it: amazon.aws's parameters in, clients out, and failures in words."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from typing import Any
+
+try:
+    import boto3
+    from botocore import exceptions as boto_errors
+    from botocore.config import Config
+except ImportError:
+    boto3 = None
+
+from ..module_utils.contract import names
+from ..module_utils.contract.errors import UserError
+
+_SSM_PAGE = 10  # the most names that one GetParameters takes
+_BAD_CREDENTIALS = frozenset(
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+_THROTTLED = frozenset({"ProvisionedThroughputExceededException", "RequestLimitExceeded", "SlowDown"})
+_CREDENTIALS_FIX = (
+    "Name a profile (AWS_PROFILE), or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; "
+    "the inventory playbooks/inventory/local.yml needs no account."
+)
+
+
+class Aws:
+    """Clients of one account and region.
+
+    Parameters
+    ----------
+    params:
+        A module's parameters as amazon.aws names them: ``region``, ``endpoint_url``, ``access_key``,
+        ``secret_key``, ``session_token``, ``profile``, ``validate_certs``, ``aws_ca_bundle``, ``aws_config``.
+
+    Raises UserError if boto3 is missing, for a profile beside keys, and for a profile that does not exist.
+    """
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        if boto3 is None:
+            raise UserError("boto3 is missing", fix="Install it for Ansible's own Python: pip install boto3")
+        keys = [params.get(key) or None for key in ("access_key", "secret_key", "session_token")]
+        profile = params.get("profile") or None
+        if profile and any(keys):
+            fix = "Give one of the two; profile: '' keeps AWS_PROFILE out."
+            raise UserError(f"both the profile {profile} and access keys are given", fix=fix)
+        self.endpoint: str | None = params.get("endpoint_url") or None
+        self._verify = params.get("validate_certs", True)
+        if self._verify:
+            self._verify = params.get("aws_ca_bundle") or None
+        self._config = _config(params.get("aws_config") or {})
+        names_of_keys = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+        try:
+            self._session = boto3.session.Session(
+                profile_name=profile,
+                region_name=params.get("region") or None,
+                **dict(zip(names_of_keys, keys, strict=True)),
+            )
+        except boto_errors.ProfileNotFound as error:
+            raise UserError(str(error), fix=_CREDENTIALS_FIX) from error
+        self.client = functools.cache(self._client)
+
+    @property
+    def region(self) -> str | None:
+        """The region's name."""
+        return self._session.region_name
+
+    def table(self, name: str) -> Any:
+        """A DynamoDB table."""
+        dynamodb = self._session.resource(
+            "dynamodb", endpoint_url=self.endpoint, config=self._config, verify=self._verify
+        )
+        return dynamodb.Table(name)
+
+    def parameters(self, prefix: str, stack: str, wanted: Iterable[str]) -> dict[str, str]:
+        """What a stack published in the Parameter Store.
+
+        Raises UserError if the stack is not deployed under this prefix.
+        """
+        by_path = {names.parameter(prefix, stack, name): name for name in wanted}
+        paths = list(by_path)
+        found: dict[str, str] = {}
+        for start in range(0, len(paths), _SSM_PAGE):
+            answer = self.client("ssm").get_parameters(Names=paths[start : start + _SSM_PAGE])
+            found |= {by_path[item["Name"]]: item["Value"] for item in answer["Parameters"]}
+        missing = [path for path, name in by_path.items() if name not in found]
+        if missing:
+            raise UserError(
+                f"the {stack} stack is not deployed under the prefix {prefix}: "
+                f"there is no SSM parameter {missing[0]} in {self._place()}",
+                fix="Run deploy.yml first, or give the prefix it was deployed under.",
+            )
+        return found
+
+    def explained(self, error: Exception) -> UserError:
+        """A failure of boto3's as a user should read it."""
+        if isinstance(error, boto_errors.ClientError):
+            return self._refused(error)
+        if isinstance(error, boto_errors.NoRegionError):
+            return UserError("no AWS region is given", fix="Set region, or AWS_REGION in the environment.")
+        if isinstance(error, _no_credentials()):
+            return UserError(f"there are no AWS credentials to use: {error}", fix=_CREDENTIALS_FIX)
+        if isinstance(error, _no_answer()):
+            if self.endpoint:
+                fix = "Is the local AWS running? Run deploy.yml, which starts it."
+                return UserError(f"nothing answers at {self.endpoint}", fix=fix)
+            return UserError(
+                f"AWS cannot be reached: {error}", fix="Check the network and the region's name."
+            )
+        return UserError(f"boto3 failed: {error}", fix="Check region, endpoint_url and aws_config.")
+
+    def _refused(self, error: Any) -> UserError:
+        code, message = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
+        why = f"{message or 'it gave no reason'} ({code})"
+        told = f"AWS refused {error.operation_name} in {self._place()}: {why}"
+        if code in _BAD_CREDENTIALS:
+            return UserError(told, fix=f"The credentials are wrong or out of date. {_CREDENTIALS_FIX}")
+        if "AccessDenied" in code or "Unauthorized" in code:
+            return UserError(told, fix="Use credentials whose policies allow it.")
+        return UserError(told, fix="If it persists, see the service's own page in the AWS console.")
+
+    def _client(self, service: str) -> Any:
+        return self._session.client(
+            service, endpoint_url=self.endpoint, config=self._config, verify=self._verify
+        )
+
+    def _place(self) -> str:
+        return f"{self.region} at {self.endpoint}" if self.endpoint else f"{self.region}"
+
+
+def _config(changes: dict[str, Any]) -> Any:
+    usual = Config(
+        connect_timeout=5,
+        read_timeout=60,
+        retries={"mode": "standard", "max_attempts": 3},
+        user_agent_extra="nerforge",
+    )
+    try:
+        return usual.merge(Config(**changes))
+    except TypeError as error:
+        fix = "Give only what botocore.config.Config knows."
+        raise UserError(str(error), "aws_config", fix) from error
+
+
+def aws_errors() -> tuple[type[Exception], ...]:
+    """What boto3 raises; for ``except``."""
+    return () if boto3 is None else (boto_errors.BotoCoreError, boto_errors.ClientError)
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether the same call may well succeed a little later."""
+    if isinstance(error, boto_errors.ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        code = error.response["Error"].get("Code", "")
+        return status >= 500 or "Throttl" in code or code in _THROTTLED
+    return isinstance(error, _no_answer())
+
+
+def _no_answer() -> tuple[type[Exception], ...]:
+    return boto_errors.HTTPClientError, boto_errors.ConnectionError
+
+
+def _no_credentials() -> tuple[type[Exception], ...]:
+    return (
+        boto_errors.NoCredentialsError,
+        boto_errors.PartialCredentialsError,
+        boto_errors.CredentialRetrievalError,
+        boto_errors.SSOError,
+        boto_errors.TokenRetrievalError,
+    )

@@ -1,0 +1,200 @@
+# Copyright (c) 2026, The nerforge authors
+# GNU General Public License v3.0+ (see plugins/COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A spec becomes a run: everything is checked before anything is written, and nothing is left half done."""
+
+from __future__ import annotations
+
+import configparser
+import getpass
+import importlib.util
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..module_utils.contract import corpus, names, states, ulid
+from ..module_utils.contract import spec as specs
+from ..module_utils.contract.errors import UserError
+from ..module_utils.contract.runs import Runs, now
+from .datasets import Dataset, Shelf
+from .session import Aws, aws_errors
+from .wording import Say, counted, size
+
+PARAMETERS = ("bucket", "capacity_providers", "queue_url", "runs_table")
+_SPLIT_PARTS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A spec that has passed every check.
+
+    Parameters
+    ----------
+    spec:
+        The spec as the run's record will have it: defaults filled in, sources resolved, the config's text.
+    datasets:
+        Its files.
+    report:
+        What the check of the examples found.
+    """
+
+    spec: dict[str, Any]
+    datasets: list[Dataset]
+    report: corpus.Report
+
+
+def check(
+    spec: dict[str, Any], folder: Path, providers: dict[str, Any], shelf: Shelf, say: Say
+) -> Submission:
+    """Check all that can be wrong with a valid spec, and resolve what it names. Writes nothing.
+
+    Parameters
+    ----------
+    spec:
+        A spec as `contract.spec.load` gives it.
+    folder:
+        The folder of its file.
+    providers:
+        The deployment's capacity providers, as the training stack publishes them.
+    shelf:
+        Finds the files.
+    say:
+        Takes a line for each part of the data.
+
+    Raises UserError naming the field, or the file and line.
+    """
+    resolved = specs.with_defaults(spec)
+    _check_language(resolved["language"])
+    _check_capacity(resolved["resources"], providers)
+    if "config" in resolved:
+        resolved["config"] = _config_text(folder / Path(resolved["config"]).expanduser())
+    datasets = [shelf.find(part, source) for part, source in specs.sources(resolved).items()]
+    resolved["data"] = resolved["data"] | {dataset.part: dataset.submitted() for dataset in datasets}
+    report = _check_examples(resolved, datasets)
+    for line in _told(report, datasets):
+        say(line)
+    return Submission(resolved, datasets, report)
+
+
+def submit(
+    aws: Aws, deployment: dict[str, str], submission: Submission, shelf: Shelf, say: Say
+) -> tuple[str, str | None]:
+    """Upload the data, record the run, queue it, and wake the dispatcher.
+
+    Returns the run's id, and why the dispatcher could not be woken, if so: it then takes the run at its next
+    tick. Raises UserError if the queue takes no message; the run is then recorded as FAILED.
+    """
+    for dataset in submission.datasets:
+        uploaded = shelf.keep(dataset)
+        say(f"{'uploaded' if uploaded else 'in the bucket already'}: {dataset.name} as {dataset.key}")
+    runs = Runs(aws.table(deployment["runs_table"]))
+    run_id = ulid.new()
+    runs.create(run_id, submission.spec, submitted_by=_submitter(aws))
+    try:
+        aws.client("sqs").send_message(
+            QueueUrl=deployment["queue_url"], MessageBody=names.message_body(run_id)
+        )
+    except aws_errors() as error:
+        reason = str(aws.explained(error))
+        runs.move(
+            run_id, states.QUEUED, states.FAILED, reason=f"it could not be queued: {reason}", ended=now()
+        )
+        raise UserError(f"run {run_id} could not be queued, and is recorded as FAILED: {reason}") from error
+    return run_id, _wake_dispatcher(aws, run_id)
+
+
+def _wake_dispatcher(aws: Aws, run_id: str) -> str | None:
+    event = {
+        "Source": names.EVENT_SOURCE,
+        "DetailType": names.EVENT_RUN_SUBMITTED,
+        "Detail": json.dumps({"run": run_id}),
+    }
+    try:
+        answer = aws.client("events").put_events(Entries=[event])
+    except aws_errors() as error:
+        return str(aws.explained(error))
+    return answer["Entries"][0].get("ErrorMessage", "no reason given") if answer["FailedEntryCount"] else None
+
+
+def _submitter(aws: Aws) -> str:
+    try:
+        return aws.client("sts").get_caller_identity()["Arn"]
+    except aws_errors():
+        return getpass.getuser()
+
+
+# --- checks ---
+
+
+def _check_language(code: str) -> None:
+    """Ask the spaCy beside us, if any, without the second that its import takes; the trainer asks again."""
+    spacy = importlib.util.find_spec("spacy")
+    folders = spacy.submodule_search_locations if spacy else None
+    if folders and not (Path(folders[0]) / "lang" / code).is_dir():
+        raise UserError(
+            f"spaCy knows no language {code!r}",
+            "language",
+            "Give one of spaCy's codes, or xx for any language.",
+        )
+
+
+def _check_capacity(resources: dict[str, Any], providers: dict[str, Any]) -> None:
+    if resources["gpus"] and not providers.get("gpu"):
+        raise UserError(
+            f"{resources['gpus']} asked for, and this deployment has no GPU instances",
+            "resources.gpus",
+            "Set device: cpu, or deploy with gpu_max_instances above 0 in nerforge_training_variables.",
+        )
+
+
+def _config_text(path: Path) -> str:
+    where = f"config: {path}"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise UserError(f"cannot be read: {reason}", where, "Paths go from the spec's folder.") from error
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read_string(text)
+    except configparser.Error as error:
+        line = getattr(error, "lineno", None) or next((e[0] for e in getattr(error, "errors", [])), None)
+        where = f"{where}:{line}" if line else where
+        raise UserError(
+            f"not a spaCy config: {error.message.splitlines()[0]}", where, "Mend the line."
+        ) from error
+    for section in ("nlp", "training"):
+        if not parser.has_section(section):
+            fix = "Give a full one, as `spacy init config` writes it."
+            raise UserError(f"a full spaCy config has a section [{section}]", where, fix)
+    return text
+
+
+def _check_examples(spec: dict[str, Any], datasets: list[Dataset]) -> corpus.Report:
+    read = {
+        dataset.part: corpus.read(dataset.path, dataset.format, dataset.where, spec["language"])
+        for dataset in datasets
+    }
+    if "all" in read:
+        read = dict(zip(_SPLIT_PARTS, corpus.split(read["all"], spec["data"]["split"]), strict=True))
+    report = corpus.check(read, spec.get("labels"))
+    for label in spec.get("gate", {}).get("labels", {}):
+        if label not in report.labels:
+            known = ", ".join(report.labels)
+            raise UserError(
+                "no example in train has this label", f"gate.labels.{label}", f"Train has {known}."
+            )
+    return report
+
+
+def _told(report: corpus.Report, datasets: list[Dataset]) -> list[str]:
+    files = {dataset.part: dataset for dataset in datasets}
+    lines = []
+    for part, sentences in report.sentences.items():
+        counts = report.entities[part]
+        line = f"{part:<6}{sentences:>7,} sentences {sum(counts.values()):>7,} entities  {counted(counts)}"
+        if file := files.get(part):
+            line += f"  ({file.name}, {size(file.path.stat().st_size)})"
+        lines.append(line)
+    return lines

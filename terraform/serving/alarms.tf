@@ -1,0 +1,145 @@
+# What an operator is woken for. Each description says what to do.
+
+resource "aws_sns_topic" "alarms" {
+  name = "${local.name}-alarms"
+}
+
+resource "aws_sns_topic_subscription" "email" {
+  count = var.alarm_email == null ? 0 : 1
+
+  topic_arn = aws_sns_topic.alarms.arn
+  protocol  = "email"
+  endpoint  = var.alarm_email
+}
+
+locals {
+  load_balancer_dimensions = { LoadBalancer = aws_lb.server.arn_suffix }
+  target_group_dimensions  = { LoadBalancer = aws_lb.server.arn_suffix, TargetGroup = aws_lb_target_group.server.arn_suffix }
+}
+
+resource "aws_cloudwatch_metric_alarm" "no_healthy_host" {
+  alarm_name        = "${local.name}-no-healthy-host"
+  alarm_description = "There should be server tasks, but none is ready, so every request fails. See the service's events and the log group ${local.training.server_log_group}; promote the previous model version if the last release did this."
+
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  evaluation_periods  = 5 # a first release may have to wait for an instance
+  treat_missing_data  = "notBreaching"
+
+  # The load balancer counts healthy hosts only while some task is registered.
+  metric_query {
+    id          = "nobody_serves"
+    label       = "Tasks wanted and none healthy"
+    expression  = "IF(FILL(desired, 0) > 0 AND FILL(healthy, 0) < 1, 1, 0)"
+    return_data = true
+  }
+
+  metric_query {
+    id = "desired"
+
+    metric {
+      namespace   = "ECS/ContainerInsights"
+      metric_name = "DesiredTaskCount"
+      dimensions  = { ClusterName = local.training.cluster_name, ServiceName = aws_ecs_service.server.name }
+      period      = 60
+      stat        = "Minimum"
+    }
+  }
+
+  metric_query {
+    id = "healthy"
+
+    metric {
+      namespace   = "AWS/ApplicationELB"
+      metric_name = "HealthyHostCount"
+      dimensions  = local.target_group_dimensions
+      period      = 60
+      stat        = "Maximum"
+    }
+  }
+
+  alarm_actions = [aws_sns_topic.alarms.arn]
+  ok_actions    = [aws_sns_topic.alarms.arn]
+}
+
+resource "aws_cloudwatch_metric_alarm" "unhealthy_hosts" {
+  alarm_name        = "${local.name}-unhealthy-hosts"
+  alarm_description = "A server task has not been ready for ten minutes, so there is less room than there should be. See the service's events and the log group ${local.training.server_log_group}."
+
+  namespace           = "AWS/ApplicationELB"
+  metric_name         = "UnHealthyHostCount"
+  dimensions          = local.target_group_dimensions
+  statistic           = "Minimum"
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  period              = 60
+  evaluation_periods  = 10
+  treat_missing_data  = "notBreaching"
+
+  alarm_actions = [aws_sns_topic.alarms.arn]
+  ok_actions    = [aws_sns_topic.alarms.arn]
+}
+
+resource "aws_cloudwatch_metric_alarm" "errors" {
+  alarm_name        = "${local.name}-errors"
+  alarm_description = "More than 5 % of requests ended in a 5xx answer, of the server or, where no task could be reached, of the load balancer. See the log group ${local.training.server_log_group}; promote the previous model version if the last release did this."
+
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 5
+  evaluation_periods  = 5
+  datapoints_to_alarm = 3
+  treat_missing_data  = "notBreaching"
+
+  # The load balancer counts a request only once it has chosen a target, hence its own errors in the divisor too;
+  # fewer than five errors a minute wake nobody.
+  metric_query {
+    id          = "error_percent"
+    label       = "5xx answers, %"
+    expression  = "IF(FILL(server, 0) + FILL(balancer, 0) >= 5, 100 * (FILL(server, 0) + FILL(balancer, 0)) / (FILL(requests, 0) + FILL(balancer, 0)), 0)"
+    return_data = true
+  }
+
+  dynamic "metric_query" {
+    for_each = {
+      server   = "HTTPCode_Target_5XX_Count"
+      balancer = "HTTPCode_ELB_5XX_Count"
+      requests = "RequestCount"
+    }
+
+    content {
+      id = metric_query.key
+
+      metric {
+        namespace   = "AWS/ApplicationELB"
+        metric_name = metric_query.value
+        dimensions  = local.load_balancer_dimensions
+        period      = 60
+        stat        = "Sum"
+      }
+    }
+  }
+
+  alarm_actions = [aws_sns_topic.alarms.arn]
+  ok_actions    = [aws_sns_topic.alarms.arn]
+}
+
+resource "aws_cloudwatch_metric_alarm" "latency" {
+  alarm_name        = "${local.name}-latency"
+  alarm_description = "One answer in a hundred takes longer than ${var.alarm_latency_seconds} s. See whether the service is at max_count (${var.max_count}) or its texts have grown; raise max_count, cpu or alarm_latency_seconds."
+
+  namespace           = "AWS/ApplicationELB"
+  metric_name         = "TargetResponseTime"
+  dimensions          = local.load_balancer_dimensions
+  extended_statistic  = "p99"
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = var.alarm_latency_seconds
+  period              = 60
+  evaluation_periods  = 5
+  datapoints_to_alarm = 3
+  treat_missing_data  = "notBreaching"
+
+  evaluate_low_sample_count_percentiles = "ignore"
+
+  alarm_actions = [aws_sns_topic.alarms.arn]
+  ok_actions    = [aws_sns_topic.alarms.arn]
+}

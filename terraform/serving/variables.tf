@@ -1,0 +1,172 @@
+variable "prefix" {
+  description = "First part of every name, as given to the training stack. Two deployments of one account and region differ in it."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{1,18}[a-z0-9]$", var.prefix))
+    error_message = "prefix must be 3 to 20 lower-case letters, digits and hyphens, start with a letter and not end in a hyphen."
+  }
+
+  validation {
+    condition     = !startswith(var.prefix, "internal-")
+    error_message = "prefix must not begin with internal-: AWS keeps such names of load balancers to itself."
+  }
+}
+
+variable "region" {
+  description = "AWS region, the one the training stack is in."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
+    error_message = "region must be an AWS region such as eu-central-1."
+  }
+}
+
+variable "tags" {
+  description = "Tags for every resource, beside the tag nerforge, which holds the prefix."
+  type        = map(string)
+  default     = {}
+}
+
+variable "server_image" {
+  description = "Image of the server, REPOSITORY:TAG or REPOSITORY@DIGEST."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[^\\s:@/][^\\s@]*(:[^\\s:@/]+|@sha256:[0-9a-f]{64})$", var.server_image))
+    error_message = "server_image must name an image with its tag or digest, such as 123456789012.dkr.ecr.eu-central-1.amazonaws.com/ner/server:1f2e3d."
+  }
+}
+
+variable "cpu" {
+  description = "CPU units of one server task; 1024 are one vCPU."
+  type        = number
+  default     = 1024
+
+  validation {
+    condition     = var.cpu >= 128 && floor(var.cpu) == var.cpu
+    error_message = "cpu must be a whole number of CPU units, 128 or more."
+  }
+}
+
+variable "memory_mib" {
+  description = "Memory of one server task in MiB; it is killed above it."
+  type        = number
+  default     = 2048
+
+  validation {
+    condition     = var.memory_mib >= 512 && floor(var.memory_mib) == var.memory_mib
+    error_message = "memory_mib must be a whole number of MiB, 512 or more."
+  }
+}
+
+variable "desired_count" {
+  description = "Server tasks to run once a model is released; also the least that autoscaling keeps. The service itself is made with none."
+  type        = number
+  default     = 2
+
+  validation {
+    condition     = var.desired_count >= 1 && floor(var.desired_count) == var.desired_count
+    error_message = "desired_count must be a whole number, 1 or more."
+  }
+}
+
+variable "max_count" {
+  description = "The most server tasks that autoscaling may start."
+  type        = number
+  default     = 6
+
+  validation {
+    condition     = var.max_count >= var.desired_count && floor(var.max_count) == var.max_count
+    error_message = "max_count must be a whole number not below desired_count."
+  }
+}
+
+variable "autoscaling" {
+  description = "Whether the number of tasks follows the load."
+  type        = bool
+  default     = true
+}
+
+variable "requests_per_task" {
+  description = "Requests a minute that one task should carry before autoscaling starts another; measure it with your own texts."
+  type        = number
+  default     = 6000
+
+  validation {
+    condition     = var.requests_per_task > 0
+    error_message = "requests_per_task must be above 0."
+  }
+}
+
+variable "certificate_arn" {
+  description = "ACM certificate. With one the load balancer faces the internet over HTTPS; with null it is internal and speaks HTTP inside the VPC."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.certificate_arn == null || can(regex("^arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/.+$", var.certificate_arn))
+    error_message = "certificate_arn must be the ARN of an ACM certificate, arn:aws:acm:REGION:ACCOUNT:certificate/ID, or null."
+  }
+}
+
+variable "allowed_cidrs" {
+  description = "IPv4 ranges that may reach the load balancer. Empty: the VPC's own range."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for cidr in var.allowed_cidrs : can(cidrnetmask(cidr))])
+    error_message = "allowed_cidrs must be IPv4 ranges such as 10.0.0.0/8."
+  }
+
+  validation {
+    condition     = var.certificate_arn == null || length(var.allowed_cidrs) > 0
+    error_message = "allowed_cidrs must say who may reach a load balancer that faces the internet (certificate_arn is set), such as [\"203.0.113.0/24\"]."
+  }
+}
+
+variable "deregistration_delay_seconds" {
+  description = "How long a task that is being replaced may finish the requests it has."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = var.deregistration_delay_seconds >= 0 && var.deregistration_delay_seconds <= 3600
+    error_message = "deregistration_delay_seconds must be between 0 and 3600."
+  }
+}
+
+variable "alarm_email" {
+  description = "Who is told of alarms by email; they must confirm the subscription. With null, subscribe to the alarm topic by other means."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.alarm_email == null || can(regex("^[^@\\s]+@[^@\\s]+$", var.alarm_email))
+    error_message = "alarm_email must be an email address, or null."
+  }
+}
+
+variable "alarm_latency_seconds" {
+  description = "99th percentile of the answer time above which the latency alarm goes off."
+  type        = number
+  default     = 2
+
+  validation {
+    condition     = var.alarm_latency_seconds > 0
+    error_message = "alarm_latency_seconds must be above 0."
+  }
+}
+
+variable "container_environment" {
+  description = "Further environment variables of the server."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = alltrue([for name in keys(var.container_environment) : can(regex("^[A-Za-z_][A-Za-z0-9_]*$", name))])
+    error_message = "container_environment's keys must be names of environment variables."
+  }
+}

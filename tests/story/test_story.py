@@ -1,0 +1,192 @@
+"""From nothing to entities over HTTP and back to nothing, by the playbooks alone, on the embedded AWS.
+
+The acts, in order; each builds on the one before:
+
+1. Deploy; deploy again: nothing changes but what the emulator itself cannot keep.
+2. Wrong specs: one message each, exit code not 0, nothing recorded, nothing on the queue.
+3. Train the sample: a training process within 5 s, progress as it comes, a model version in the end.
+4. Promote: the service answers with that version; a version that does not exist is refused.
+5. Ask over HTTP: plain text, JSON, the page.
+6. Deploy again while serving: the service goes on undisturbed.
+7. Stop and start the local AWS, as when the machine is restarted: the model is served again.
+8. Destroy: nothing is left.
+"""
+
+import datetime
+import json
+import re
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+# What the emulator forgets, so that every plan finds it changed; the provider and AWS are not at fault.
+EMULATOR_DRIFT = re.compile(
+    r"aws_cloudwatch_metric_alarm\..*"  # DescribeAlarms leaves fields out
+    r"|aws_ecs_service\.server"  # availability_zone_rebalancing
+    r"|aws_ecs_capacity_provider\..*"  # managed_draining
+    r"|aws_vpc_security_group_egress_rule\..*"  # tags of allow-all egress rules
+)
+SENTENCE = "Europa Clipper will ride to Jupiter's moon Europa for NASA after its launch on a Falcon Heavy."
+
+WRONG_SPECS = {
+    "unknown field": ({"epochs": 3}, "epochs"),
+    "missing file": ({"data": {"train": "none.jsonl", "dev": "good.jsonl"}}, "none.jsonl"),
+    "no entities": ({"data": {"train": "empty.jsonl", "dev": "good.jsonl"}}, "empty.jsonl"),
+    "overlapping spans": ({"data": {"train": "overlap.jsonl", "dev": "good.jsonl"}}, "overlap.jsonl:1"),
+    "wrong sha256": (
+        {"data": {"train": {"from": "good.jsonl", "sha256": "0" * 64}, "dev": "good.jsonl"}},
+        "data.train",
+    ),
+    "no GPU": ({"device": "gpu"}, "device"),
+    "label without example": ({"labels": ["BODY", "MOON"]}, "MOON"),
+}
+
+
+def changed_resources(output: str) -> set[str]:
+    """The resources that Terraform's lines say were touched."""
+    return set(re.findall(r"^  (?:created|changed|destroyed|replaced) (\S+) in ", output, re.MULTILINE))
+
+
+def test_1_deploy_and_deploy_again(deployment):
+    first = deployment.playbook("playbooks/deploy.yml")
+    assert first.returncode == 0
+    assert {"aws_sqs_queue.runs", "aws_ecs_service.server"} <= changed_resources(first.stdout)
+
+    # The second one runs from the playbooks' own folder, as people also do.
+    second = deployment.playbook("deploy.yml", folder="playbooks")
+    assert second.returncode == 0
+    assert {name for name in changed_resources(second.stdout) if not EMULATOR_DRIFT.fullmatch(name)} == set()
+
+
+@pytest.mark.parametrize("case", WRONG_SPECS)
+def test_2_wrong_specs(deployment, tmp_path: Path, case: str):
+    spans = [{"start": 0, "end": 4, "label": "BODY"}]
+    files = {
+        "good": {"text": "Mars is red.", "spans": spans},
+        "empty": {"text": "Mars is red.", "spans": []},
+        "overlap": {"text": "Mars is red.", "spans": [*spans, {"start": 2, "end": 7, "label": "BODY"}]},
+    }
+    for name, example in files.items():
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(example) + "\n")
+    change, named = WRONG_SPECS[case]
+    spec = {"name": "wrong", "data": {"train": "good.jsonl", "dev": "good.jsonl"}} | change
+    (tmp_path / "spec.yml").write_text(json.dumps(spec))
+
+    ended = deployment.playbook("playbooks/train.yml", "-e", f"spec={tmp_path / 'spec.yml'}")
+    assert ended.returncode != 0
+    message = re.search(r"^fatal: .*?(?=^PLAY RECAP)", ended.stdout, re.MULTILINE | re.DOTALL)
+    assert message
+    assert named in message[0]
+    assert "Traceback" not in ended.stdout
+    assert deployment.runs() == []
+    assert deployment.messages() == 0
+
+
+def test_3_train_the_sample(deployment):
+    ended = deployment.playbook("playbooks/train.yml", "-e", "spec=playbooks/specs/sample.yml")
+    assert ended.returncode == 0
+    (run,) = deployment.runs()
+    assert run["state"] == "SUCCEEDED"
+    assert run["model"] == "space:1"
+    assert deployment.messages() == 0
+    waited = datetime.datetime.fromisoformat(run["running"]) - datetime.datetime.fromisoformat(run["created"])
+    print(f"from submission to a training process: {waited.total_seconds():.2f} s")
+    assert waited.total_seconds() <= 5
+
+    objects = deployment.client("s3").list_objects_v2(
+        Bucket=deployment.parameter("training/bucket"), Prefix="models/space/1/"
+    )["Contents"]
+    assert {Path(item["Key"]).name for item in objects} == {"model.tar.gz", "manifest.json"}
+
+
+def test_3_status_shows_run_and_model(deployment):
+    ended = deployment.playbook("playbooks/status.yml")
+    assert ended.returncode == 0
+    assert "SUCCEEDED" in ended.stdout
+    assert "space:1" in ended.stdout
+
+
+def test_4_promote(deployment):
+    refused = deployment.playbook("playbooks/promote.yml", "-e", "model=space:99")
+    assert refused.returncode != 0
+    assert "space:99" in refused.stdout
+
+    ended = deployment.playbook("playbooks/promote.yml", "-e", "model=space:1")
+    assert ended.returncode == 0
+    assert deployment.ask("/model")["name"] == "space"
+    assert deployment.ask("/model")["version"] == 1
+    again = deployment.playbook("playbooks/promote.yml", "-e", "model=space:1")
+    assert "changed=0" in again.stdout
+
+
+def test_5_ask_over_http(deployment):
+    entities = deployment.ask("/ner", SENTENCE.encode())
+    assert {entity["tag"] for entity in entities} <= {"MISSION", "BODY", "AGENCY", "ROCKET"}
+    assert {"text": "NASA", "tag": "AGENCY"}.items() <= next(
+        entity for entity in entities if entity["text"] == "NASA"
+    ).items()
+    for entity in entities:
+        assert SENTENCE[entity["start"] : entity["end"]] == entity["text"]
+
+    answer = deployment.ask("/ner", json.dumps({"texts": [SENTENCE, ""]}).encode(), "application/json")
+    assert answer["model"] == "space:1"
+    assert [result["entities"] for result in answer["results"]] == [entities, []]
+
+    with urllib.request.urlopen(f"{deployment.url}/", timeout=10) as page:
+        assert page.headers["Content-Type"].startswith("text/html")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        deployment.ask("/ner", b"\xff\xfe")
+    assert refused.value.code == 400
+
+
+def test_6_deploy_again_while_serving(deployment):
+    ended = deployment.playbook("playbooks/deploy.yml")
+    assert ended.returncode == 0
+    assert {name for name in changed_resources(ended.stdout) if not EMULATOR_DRIFT.fullmatch(name)} == set()
+    assert deployment.ask("/model")["version"] == 1
+
+
+def test_7_stop_and_start_the_local_aws(deployment):
+    assert deployment.playbook("playbooks/local.yml", "-e", "local_aws_state=stopped").returncode == 0
+    with pytest.raises(urllib.error.URLError):
+        deployment.ask("/health")
+    assert deployment.playbook("playbooks/local.yml", "-e", "local_aws_state=started").returncode == 0
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            assert deployment.ask("/model")["version"] == 1
+            break
+        except urllib.error.URLError:
+            assert time.monotonic() < deadline, "the model is not served again"
+            time.sleep(0.5)
+
+
+def test_8_destroy_leaves_nothing(deployment):
+    endpoint_is_up = deployment.playbook("playbooks/destroy.yml", "-e", "keep_local_aws=true")
+    assert endpoint_is_up.returncode == 0
+    left = {
+        "buckets": [bucket["Name"] for bucket in deployment.client("s3").list_buckets()["Buckets"]],
+        "tables": deployment.client("dynamodb").list_tables()["TableNames"],
+        "queues": deployment.client("sqs").list_queues().get("QueueUrls", []),
+        "functions": deployment.client("lambda").list_functions()["Functions"],
+        "clusters": deployment.client("ecs").list_clusters()["clusterArns"],
+        "load balancers": deployment.client("elbv2").describe_load_balancers()["LoadBalancers"],
+        "parameters": deployment.client("ssm")
+        .get_parameters_by_path(Path=f"/{deployment.prefix}", Recursive=True)["Parameters"],
+        "repositories": deployment.client("ecr").describe_repositories()["repositories"],
+        "rules": deployment.client("events").list_rules()["Rules"],
+        "alarms": deployment.client("cloudwatch").describe_alarms()["MetricAlarms"],
+        "roles": [
+            role["RoleName"]
+            for role in deployment.client("iam").list_roles()["Roles"]
+            if role["RoleName"].startswith(f"{deployment.prefix}-")
+        ],
+        "log groups": deployment.client("logs").describe_log_groups()["logGroups"],
+    }
+    assert {kind: found for kind, found in left.items() if found} == {}
+
+    assert deployment.playbook("playbooks/destroy.yml").returncode == 0
+    assert not (deployment.home / "local-aws").exists()

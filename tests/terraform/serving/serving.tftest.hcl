@@ -1,0 +1,266 @@
+# The stack as it would be made, against a provider that only knows the schemas.
+
+mock_provider "aws" {
+  source = "./tests"
+}
+
+variables {
+  prefix       = "ner"
+  region       = "eu-central-1"
+  server_image = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/ner/server:1f2e3d"
+}
+
+run "internal_by_default" {
+  assert {
+    condition     = aws_lb.server.internal && toset(aws_lb.server.subnets) == toset(["subnet-private-a", "subnet-private-b"])
+    error_message = "Without a certificate the load balancer must stay in the private subnets."
+  }
+
+  assert {
+    condition     = aws_lb_listener.http.default_action[0].type == "forward" && length(aws_lb_listener.https) == 0
+    error_message = "An internal load balancer speaks HTTP to the server."
+  }
+
+  assert {
+    condition     = [for rule in aws_vpc_security_group_ingress_rule.load_balancer : "${rule.cidr_ipv4}:${rule.from_port}-${rule.to_port}"] == ["10.64.0.0/16:80-80"]
+    error_message = "Only the VPC may reach an internal load balancer."
+  }
+
+  assert {
+    condition     = aws_lb.server.drop_invalid_header_fields
+    error_message = "Invalid headers must be dropped."
+  }
+
+  assert {
+    condition     = output.url == "http://ner-1.eu-central-1.elb.amazonaws.com"
+    error_message = "The URL must say where the load balancer answers."
+  }
+}
+
+run "tasks_are_reached_by_the_load_balancer_alone" {
+  assert {
+    condition = (
+      aws_vpc_security_group_ingress_rule.tasks_from_load_balancer.security_group_id == "sg-instances" &&
+      aws_vpc_security_group_ingress_rule.tasks_from_load_balancer.referenced_security_group_id == aws_security_group.load_balancer.id &&
+      aws_vpc_security_group_ingress_rule.tasks_from_load_balancer.from_port == 32768 &&
+      aws_vpc_security_group_ingress_rule.tasks_from_load_balancer.to_port == 65535
+    )
+    error_message = "The instances must take the load balancer's connections on the ports that Docker gives out."
+  }
+
+  assert {
+    condition = (
+      aws_lb_target_group.server.target_type == "instance" &&
+      aws_lb_target_group.server.health_check[0].path == "/ready" &&
+      aws_lb_target_group.server.deregistration_delay == "30"
+    )
+    error_message = "A target is an instance's port, healthy when its model is loaded."
+  }
+}
+
+run "internet_facing_with_a_certificate" {
+  variables {
+    certificate_arn = "arn:aws:acm:eu-central-1:123456789012:certificate/1"
+    allowed_cidrs   = ["203.0.113.0/24", "198.51.100.0/24"]
+  }
+
+  assert {
+    condition     = !aws_lb.server.internal && toset(aws_lb.server.subnets) == toset(["subnet-public-a", "subnet-public-b"])
+    error_message = "With a certificate the load balancer faces the internet."
+  }
+
+  assert {
+    condition = (
+      aws_lb_listener.http.default_action[0].type == "redirect" &&
+      aws_lb_listener.http.default_action[0].redirect[0].protocol == "HTTPS" &&
+      aws_lb_listener.http.default_action[0].redirect[0].port == "443" &&
+      aws_lb_listener.http.default_action[0].redirect[0].status_code == "HTTP_301"
+    )
+    error_message = "Plain HTTP must only redirect."
+  }
+
+  assert {
+    condition = (
+      aws_lb_listener.https[0].port == 443 &&
+      aws_lb_listener.https[0].certificate_arn == var.certificate_arn &&
+      startswith(aws_lb_listener.https[0].ssl_policy, "ELBSecurityPolicy-TLS13-1-2")
+    )
+    error_message = "HTTPS must offer TLS 1.2 and 1.3 only."
+  }
+
+  assert {
+    condition = toset([for rule in aws_vpc_security_group_ingress_rule.load_balancer : "${rule.cidr_ipv4} ${rule.from_port}"]) == toset([
+      "203.0.113.0/24 80", "203.0.113.0/24 443", "198.51.100.0/24 80", "198.51.100.0/24 443",
+    ])
+    error_message = "Only allowed_cidrs may reach it, on 80 and 443."
+  }
+
+  assert {
+    condition     = aws_ssm_parameter.serving["url"].value == "https://ner-1.eu-central-1.elb.amazonaws.com"
+    error_message = "The published URL must be the HTTPS one."
+  }
+}
+
+run "a_release_starts_the_new_task_before_it_stops_the_old" {
+  assert {
+    condition = (
+      aws_ecs_service.server.deployment_minimum_healthy_percent == 100 &&
+      aws_ecs_service.server.deployment_maximum_percent == 200 &&
+      aws_ecs_service.server.deployment_circuit_breaker[0].enable &&
+      aws_ecs_service.server.deployment_circuit_breaker[0].rollback
+    )
+    error_message = "A rollout must keep all tasks, have room for as many, and roll back by itself."
+  }
+
+  assert {
+    condition     = aws_ecs_service.server.desired_count == 0 && aws_ssm_parameter.serving["desired_count"].value == "2"
+    error_message = "There is nothing to serve before the first release, which reads the count from SSM."
+  }
+
+  assert {
+    condition     = [for strategy in aws_ecs_service.server.capacity_provider_strategy : strategy.capacity_provider] == ["ner-cpu"]
+    error_message = "The service runs on the on-demand CPU instances."
+  }
+}
+
+run "the_task_is_locked_down" {
+  variables {
+    container_environment = { AWS_ENDPOINT_URL = "http://127.0.0.1:4566" }
+    cpu                   = 512
+    memory_mib            = 1024
+  }
+
+  assert {
+    condition = (
+      jsondecode(aws_ecs_task_definition.server.container_definitions)[0].readonlyRootFilesystem &&
+      jsondecode(aws_ecs_task_definition.server.container_definitions)[0].user == "10001:10001" &&
+      jsondecode(aws_ecs_task_definition.server.container_definitions)[0].linuxParameters.capabilities.drop == ["ALL"] &&
+      jsondecode(aws_ecs_task_definition.server.container_definitions)[0].linuxParameters.initProcessEnabled
+    )
+    error_message = "The server runs as nobody, with no capability, on a read-only root."
+  }
+
+  assert {
+    condition = (
+      aws_ecs_task_definition.server.network_mode == "bridge" &&
+      jsondecode(aws_ecs_task_definition.server.container_definitions)[0].name == "server" &&
+      jsondecode(aws_ecs_task_definition.server.container_definitions)[0].portMappings == [{ containerPort = 8080, hostPort = 0, protocol = "tcp" }] &&
+      jsondecode(aws_ecs_task_definition.server.container_definitions)[0].cpu == 512 &&
+      jsondecode(aws_ecs_task_definition.server.container_definitions)[0].memory == 1024
+    )
+    error_message = "Old and new tasks must find room side by side on one instance."
+  }
+
+  assert {
+    condition = {
+      for variable in jsondecode(aws_ecs_task_definition.server.container_definitions)[0].environment : variable.name => variable.value
+      } == {
+      AWS_DEFAULT_REGION = "eu-central-1"
+      AWS_ENDPOINT_URL   = "http://127.0.0.1:4566"
+      NERFORGE_BUCKET    = "ner-models"
+      NERFORGE_IMAGE     = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/ner/server:1f2e3d"
+    }
+    error_message = "The server must be told its region, bucket and image, and what container_environment adds."
+  }
+}
+
+run "the_task_may_only_read_models" {
+  assert {
+    condition = jsondecode(aws_iam_role_policy.task.policy).Statement == [
+      { Action = "s3:GetObject", Effect = "Allow", Resource = "arn:aws:s3:::ner-models/models/*" }
+    ]
+    error_message = "The server's role must reach nothing but the models."
+  }
+
+  assert {
+    condition = alltrue([
+      for statement in jsondecode(aws_iam_role_policy.execution.policy).Statement :
+      statement.Resource != "*" || statement.Action == "ecr:GetAuthorizationToken"
+    ])
+    error_message = "The execution role must name its resources."
+  }
+}
+
+run "the_number_of_tasks_follows_the_load" {
+  variables {
+    desired_count = 3
+    max_count     = 9
+  }
+
+  assert {
+    condition = (
+      aws_appautoscaling_target.server[0].min_capacity == 3 &&
+      aws_appautoscaling_target.server[0].max_capacity == 9 &&
+      aws_appautoscaling_target.server[0].resource_id == "service/ner/ner-server"
+    )
+    error_message = "Autoscaling must keep between desired_count and max_count."
+  }
+
+  assert {
+    condition = (
+      aws_appautoscaling_policy.server["cpu"].target_tracking_scaling_policy_configuration[0].predefined_metric_specification[0].predefined_metric_type == "ECSServiceAverageCPUUtilization" &&
+      aws_appautoscaling_policy.server["requests"].target_tracking_scaling_policy_configuration[0].predefined_metric_specification[0].predefined_metric_type == "ALBRequestCountPerTarget" &&
+      aws_appautoscaling_policy.server["requests"].target_tracking_scaling_policy_configuration[0].predefined_metric_specification[0].resource_label == "app/ner/1/targetgroup/ner-server/2"
+    )
+    error_message = "CPU and requests must both be tracked."
+  }
+}
+
+run "a_fixed_number_of_tasks" {
+  variables {
+    autoscaling = false
+  }
+
+  assert {
+    condition     = length(aws_appautoscaling_target.server) == 0 && length(aws_appautoscaling_policy.server) == 0
+    error_message = "autoscaling = false must leave application autoscaling alone."
+  }
+}
+
+run "alarms_reach_someone" {
+  variables {
+    alarm_email = "oncall@example.com"
+  }
+
+  assert {
+    condition = alltrue([
+      for alarm in [
+        aws_cloudwatch_metric_alarm.no_healthy_host,
+        aws_cloudwatch_metric_alarm.unhealthy_hosts,
+        aws_cloudwatch_metric_alarm.errors,
+        aws_cloudwatch_metric_alarm.latency,
+      ] : toset(alarm.alarm_actions) == toset([aws_sns_topic.alarms.arn]) && length(alarm.alarm_description) > 60
+    ])
+    error_message = "Each alarm must go to the topic and say what to do."
+  }
+
+  assert {
+    condition     = aws_sns_topic_subscription.email[0].endpoint == "oncall@example.com"
+    error_message = "alarm_email must be subscribed."
+  }
+}
+
+run "nobody_is_subscribed_by_default" {
+  assert {
+    condition     = length(aws_sns_topic_subscription.email) == 0 && aws_ssm_parameter.serving["alarm_topic_arn"].value == aws_sns_topic.alarms.arn
+    error_message = "Without alarm_email there is the topic, and no subscription."
+  }
+}
+
+run "parameters_lie_under_the_prefix" {
+  assert {
+    condition     = alltrue([for name, parameter in aws_ssm_parameter.serving : parameter.name == "/ner/serving/${name}"])
+    error_message = "The playbooks look under /PREFIX/serving/."
+  }
+}
+
+run "training_comes_first" {
+  command = plan
+
+  override_data {
+    target = data.aws_ssm_parameters_by_path.training
+    values = { names = [], values = [] }
+  }
+
+  expect_failures = [data.aws_ssm_parameters_by_path.training]
+}

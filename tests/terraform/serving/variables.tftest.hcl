@@ -1,0 +1,88 @@
+# What the variables refuse.
+
+mock_provider "aws" {
+  source = "./tests"
+}
+
+variables {
+  prefix       = "ner"
+  region       = "eu-central-1"
+  server_image = "ner/server:1"
+}
+
+run "values_that_cannot_be" {
+  command = plan
+
+  variables {
+    prefix                       = "Ner"
+    region                       = "eu-central-1a"
+    server_image                 = "127.0.0.1:5000/ner/server" # no tag
+    cpu                          = 64
+    memory_mib                   = 1024.5
+    desired_count                = 0
+    requests_per_task            = 0
+    certificate_arn              = "ner.example.com"
+    allowed_cidrs                = ["10.0.0.1"]
+    deregistration_delay_seconds = 3601
+    alarm_email                  = "oncall"
+    alarm_latency_seconds        = 0
+    container_environment        = { "A-B" = "c" }
+  }
+
+  expect_failures = [
+    var.prefix,
+    var.region,
+    var.server_image,
+    var.cpu,
+    var.memory_mib,
+    var.desired_count,
+    var.requests_per_task,
+    var.certificate_arn,
+    var.allowed_cidrs,
+    var.deregistration_delay_seconds,
+    var.alarm_email,
+    var.alarm_latency_seconds,
+    var.container_environment,
+  ]
+}
+
+run "values_that_do_not_go_together" {
+  command = plan
+
+  variables {
+    prefix          = "internal-ner" # no name for a load balancer
+    desired_count   = 3
+    max_count       = 2
+    certificate_arn = "arn:aws:acm:eu-central-1:123456789012:certificate/1" # and no allowed_cidrs
+  }
+
+  expect_failures = [
+    var.prefix,
+    var.max_count,
+    var.allowed_cidrs,
+  ]
+}
+
+run "a_prefix_that_ends_in_a_hyphen" {
+  command = plan
+
+  variables {
+    prefix = "ner-"
+  }
+
+  expect_failures = [
+    var.prefix,
+  ]
+}
+
+run "a_prefix_too_long_for_a_load_balancer" {
+  command = plan
+
+  variables {
+    prefix = "a23456789012345678901"
+  }
+
+  expect_failures = [
+    var.prefix,
+  ]
+}

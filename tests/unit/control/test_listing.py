@@ -1,0 +1,148 @@
+"""Finding and listing runs and models, and the tables they are shown in."""
+
+import pytest
+from ansible_collections.nerforge.aws.plugins.module_utils.contract.errors import UserError
+from ansible_collections.nerforge.aws.plugins.plugin_utils import listing, wording
+from ansible_collections.nerforge.aws.plugins.plugin_utils.service import serving
+
+IDS = ["01JAAAAAAA0000000000000001", "01JAAAAAAB0000000000000002", "01JBBBBBBB0000000000000003"]
+
+
+@pytest.fixture
+def runs(stack):
+    """Three runs, of which the second has failed."""
+    for run_id in IDS:
+        stack.runs.create(run_id, {"name": "people"})
+    stack.runs.move(IDS[1], "QUEUED", "FAILED", reason="the data\nis wrong " + "x" * 200)
+    return stack.runs
+
+
+def found(runs, **only):
+    return [run["run_id"] for run in listing.newest(runs, **only)]
+
+
+def test_runs_come_newest_first_whatever_their_state(runs):
+    assert found(runs) == IDS[::-1]
+    assert found(runs, only=["FAILED"]) == [IDS[1]]
+    assert found(runs, prefix="01JA") == [IDS[1], IDS[0]]
+
+
+@pytest.mark.parametrize("wanted", ["latest", IDS[2], "01JB", "01jbbb"])
+def test_a_run_is_found(runs, wanted):
+    assert listing.find(runs, wanted)["run_id"] == IDS[2]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        ("01JA", "more than one run begins with 01JA. Give more of it, such as 01JAAAAAAB."),
+        ("01JC", "there is no run 01JC"),
+        ("01JC" + "0" * 22, "there is no run 01JC"),
+        ("#slots", "there is no run"),
+    ],
+)
+def test_a_run_that_is_not_found_is_told(runs, wanted, told):
+    with pytest.raises(UserError, match=told):
+        listing.find(runs, wanted)
+
+
+def test_latest_of_none(stack):
+    with pytest.raises(UserError, match="there are no runs yet"):
+        listing.find(stack.runs, "latest")
+
+
+def test_the_table_of_runs_fits_a_hundred_columns(runs):
+    runs.move(
+        IDS[2], "QUEUED", "STARTING", progress={"phase": "training", "step": 5, "max_steps": 90, "f": 0.5}
+    )
+    heads, newest, failed, _ = listing.runs_table(listing.newest(runs))
+    assert heads.split() == ["RUN", "MODEL", "STATE", "AGE", "STEP", "F", "REASON"]
+    assert newest.split()[:3] == ["01JBBBBBBB", "people", "STARTING"]
+    assert newest.split()[4:6] == ["5/90", "0.500"]
+    assert "the data is wrong xx" in failed and failed.endswith("…") and len(failed) == 100
+
+
+# --- models ---
+
+
+@pytest.fixture
+def models(stack):
+    """people:1, people:2 (in production) and places:1."""
+    for name, version in (("people", 1), ("people", 2), ("places", 1)):
+        stack.models.register(
+            {
+                "name": name,
+                "version": version,
+                "run": IDS[0],
+                "created": "2026-03-01T09:14:02.411+00:00",
+                "artifact": {"sha256": "a" * 64, "bytes": 10},
+                "language": "en",
+                "labels": ["PER"],
+                "scores": {"f": 0.5, "p": 0.25, "r": 0.75, "on": "dev"},
+            }
+        )
+    stack.models.move_alias("people", "production", 2, None)
+    return stack.models
+
+
+def test_models_with_their_aliases_and_which_is_served(models):
+    listed = listing.models(models, {"model": "people:1"})
+    assert [(m["model"], m["aliases"], m["serving"]) for m in listed] == [
+        ("people:2", ["production"], False),
+        ("people:1", [], True),
+        ("places:1", [], False),
+    ]
+    assert "item" not in listed[0]
+    table = listing.models_table(listed)
+    assert table[1].split()[0] == "people:2" and table[1].split()[2:] == [
+        "0.500",
+        "0.250",
+        "0.750",
+        "dev",
+        "production",
+    ]
+    assert table[2].split()[-1] == "yes"
+
+
+def test_one_model_or_one_version_is_listed(models):
+    assert [m["model"] for m in listing.models(models, None, "people")] == ["people:2", "people:1"]
+    assert [m["model"] for m in listing.models(models, None, "people", 1)] == ["people:1"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "version"), [("people", 2), ("people:1", 1), ("people@production", 2), ("places", 1)]
+)
+def test_a_model_is_resolved(models, wanted, version):
+    assert listing.resolve(models, wanted)["version"] == version
+
+
+def test_nothing_is_served_where_the_serving_stack_is_not_there(stack):
+    assert serving(stack.aws, "nerforge") is None
+
+
+# --- wording ---
+
+
+def test_figures_as_people_read_them():
+    assert [wording.size(n) for n in (812, 41_200, 3_000_000, 7.2e9)] == [
+        "812 B",
+        "41.2 KB",
+        "3.0 MB",
+        "7.2 GB",
+    ]
+    assert [wording.clock(n) for n in (-1, 7, 750, 3723)] == ["0:00", "0:07", "12:30", "1:02:03"]
+    assert [wording.age(n) for n in (-5, 7, 720, 10_800, 800_000)] == ["0s", "7s", "12m", "3h", "9d"]
+
+
+def test_progress_is_said_every_two_seconds(lines, monkeypatch):
+    passed = [0.0]
+    monkeypatch.setattr(wording.time, "monotonic", lambda: passed[0])
+    progress = wording.Progress("uploading a.conll", 3000, lines)
+    for _ in range(6):
+        passed[0] += 1
+        progress(500)
+    assert lines == [
+        "uploading a.conll: 1.0 KB of 3.0 KB",
+        "uploading a.conll: 2.0 KB of 3.0 KB",
+        "uploading a.conll: 3.0 KB of 3.0 KB",
+    ]

@@ -1,0 +1,228 @@
+"""The plugins as Ansible runs them: documented options, real playbooks against moto over HTTP, plain failures."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.nerforge.aws.plugins.plugin_utils.action import argument_spec
+from ansible_collections.nerforge.aws.plugins.plugin_utils.session import Aws
+from moto.server import ThreadedMotoServer
+
+MODULES = ("model_info", "model_release", "training_run", "training_run_follow", "training_run_info")
+SPEC = {"name": "people", "data": {"train": "train.conll", "dev": "train.conll"}}
+CONLL = "Ada B-PER\nof O\nLondon B-LOC\n\n"
+
+
+def documented(root, module):
+    """A module's documentation, examples and return values."""
+    scope = {}
+    exec((root / "plugins" / "modules" / f"{module}.py").read_text(), scope)
+    return SimpleNamespace(
+        text=scope["DOCUMENTATION"],
+        options=yaml.safe_load(scope["DOCUMENTATION"])["options"],
+        examples=yaml.safe_load(scope["EXAMPLES"]),
+        returned=yaml.safe_load(scope["RETURN"]),
+    )
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_examples_are_valid_tasks_by_the_documented_options(root, module):
+    documentation = documented(root, module)
+    spec = argument_spec(documentation.text)
+    assert {"prefix", "region", "endpoint_url", "profile", *documentation.options} <= spec.keys()
+    for task in documentation.examples:
+        result = ArgumentSpecValidator(spec).validate(task[f"nerforge.aws.{module}"] or {})
+        assert result.error_messages == []
+
+
+# --- playbooks ---
+
+
+@pytest.fixture(scope="module")
+def server():
+    """moto as a server on loopback."""
+    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    moto.start()
+    host, port = moto.get_host_and_port()
+    yield f"http://{host}:{port}"
+    moto.stop()
+
+
+@pytest.fixture
+def site(server, root, tmp_path, build_stack):
+    """A training stack behind HTTP, a folder with a good spec, and a way to run tasks against them."""
+    params = {"region": "us-east-1", "endpoint_url": server, "access_key": "a", "secret_key": "s3cr3t-key"}
+    aws = Aws(params)
+    urllib.request.urlopen(urllib.request.Request(f"{server}/moto-api/reset", method="POST")).close()
+    stack = build_stack(aws)
+    (tmp_path / "train.conll").write_text(CONLL)
+    (tmp_path / "spec.yml").write_text(yaml.safe_dump(SPEC))
+
+    def play(*tasks, check=False, verbose=False, **more):
+        for number, task in enumerate(tasks):
+            task |= {"register": f"result_{number}", "ignore_errors": True}
+        keep = {
+            "ansible.builtin.copy": {
+                "dest": str(tmp_path / "results.json"),
+                "content": "{{ [" + ", ".join(f"result_{n}" for n in range(len(tasks))) + "] | to_json }}",
+            },
+            "check_mode": False,
+        }
+        defaults = {"group/nerforge.aws.all": params | more}
+        playbook = {"hosts": "localhost", "gather_facts": False, "module_defaults": defaults}
+        (tmp_path / "play.yml").write_text(json.dumps([playbook | {"tasks": [*tasks, keep]}]))
+        return ansible(root, tmp_path, *["--check"] * check, *["-vvv"] * verbose)
+
+    return SimpleNamespace(stack=stack, play=play, folder=tmp_path)
+
+
+def ansible(root, folder, *options):
+    """Run the playbook; returns what it printed, and what its tasks returned."""
+    environment = os.environ | {
+        "ANSIBLE_COLLECTIONS_PATH": str(root / ".ansible" / "collections"),
+        "ANSIBLE_LOCALHOST_WARNING": "false",
+        "ANSIBLE_CONFIG": os.devnull,
+        "HOME": str(folder),
+    }
+    command = [Path(sys.executable).with_name("ansible-playbook"), *options, "play.yml"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    assert "Traceback" not in done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout, json.loads((folder / "results.json").read_text())
+
+
+def queued(stack):
+    answer = stack.aws.client("sqs").receive_message(QueueUrl=stack.queue_url, MaxNumberOfMessages=10)
+    return [json.loads(message["Body"])["run"] for message in answer.get("Messages", [])]
+
+
+def test_submit_follow_and_list(site):
+    """A run goes by as a dispatcher and a trainer would move it, while it is followed."""
+    runs = site.stack.runs
+
+    def train():
+        while not (waiting := list(runs.in_state("QUEUED"))):
+            time.sleep(0.05)
+        run_id = waiting[0]["run_id"]
+        runs.claim(run_id, 1)
+        time.sleep(1)
+        runs.move(run_id, "STARTING", "RUNNING", 1)
+        scores = {"f": 0.75, "on": "dev", "labels": {"PER": {"f": 0.5}}}
+        time.sleep(1)
+        runs.move(run_id, "RUNNING", "SUCCEEDED", 1, model="people:1", scores=scores)
+
+    trainer = threading.Thread(target=train)
+    trainer.start()
+    printed, results = site.play(
+        {"nerforge.aws.training_run": {"spec": "spec.yml"}},
+        {"nerforge.aws.training_run_follow": {"interval": 0.2}},
+        {"nerforge.aws.training_run_info": {"display": True}},
+        {"nerforge.aws.model_info": {"display": True}},
+    )
+    trainer.join()
+    submitted, followed, listed, models = results
+    assert submitted["changed"] and submitted["data"]["train"] == {
+        "sentences": 1,
+        "entities": {"LOC": 1, "PER": 1},
+    }
+    assert followed["run"]["run_id"] == submitted["run_id"] and followed["run"]["state"] == "SUCCEEDED"
+    assert not followed["changed"] and not listed["changed"] and not models["changed"]
+    assert [run["run_id"] for run in listed["runs"]] == [submitted["run_id"]]
+    assert models["models"] == [] and models["serving"] is None
+    assert queued(site.stack) == [submitted["run_id"]]
+    for line in ("SUCCEEDED people:1  F 0.750 on dev  PER 0.500", "no models", "RUN "):
+        assert line in printed
+
+
+def test_bad_specs_fail_with_one_message_and_leave_nothing_on_the_queue(site):
+    (site.folder / "none.conll").write_text("Rain O\n")
+    wrong = {
+        "typo": SPEC | {"lables": ["PER"]},
+        "gone": SPEC | {"data": {"train": "gone.conll", "dev": "train.conll"}},
+        "none": SPEC | {"data": {"train": "none.conll", "dev": "train.conll"}},
+        "gpu": SPEC | {"device": "gpu"},
+        "label": SPEC | {"labels": ["PER", "LOC", "ORG"]},
+    }
+    for name, spec in wrong.items():
+        (site.folder / f"{name}.yml").write_text(yaml.safe_dump(spec))
+    printed, results = site.play(
+        *({"nerforge.aws.training_run": {"spec": f"{name}.yml"}} for name in [*wrong, "nowhere"]),
+        verbose=True,
+    )
+    told = [
+        "lables: unknown field. Did you mean labels?",
+        "data.train: gone.conll",
+        "data.train: no entities in 1 sentences.",
+        "resources.gpus: 1 asked for, and this deployment has no GPU instances.",
+        "labels: no example in train has the label ORG.",
+        "cannot read the spec (No such file or directory)",
+    ]
+    for result, expected in zip(results, told, strict=True):
+        assert result["failed"] and expected in result["msg"]
+    assert queued(site.stack) == []
+    assert list(site.stack.runs.in_state("QUEUED")) == []
+    assert "s3cr3t-key" not in printed
+
+
+def test_check_mode_checks_all_and_writes_nothing(site):
+    (site.folder / "typo.yml").write_text("name: people\nlables: [PER]\n")
+    _, (good, bad) = site.play(
+        {"nerforge.aws.training_run": {"spec": "spec.yml"}},
+        {"nerforge.aws.training_run": {"spec": "typo.yml"}},
+        check=True,
+    )
+    assert good["changed"] and good["run_id"] is None
+    assert bad["failed"]
+    assert queued(site.stack) == []
+    assert site.stack.aws.client("s3").list_objects_v2(Bucket="nerforge-bucket")["KeyCount"] == 0
+
+
+def test_a_run_that_fails_fails_the_task_with_its_reason_and_its_log(site):
+    stack = site.stack
+    stack.runs.create("01JAAAAAAA0000000000000001", {"name": "people"}, task_arn="arn:x/task1")
+    stack.runs.move(
+        "01JAAAAAAA0000000000000001", "QUEUED", "FAILED", reason="the task was killed: out of memory"
+    )
+    logs = stack.aws.client("logs")
+    logs.create_log_group(logGroupName="/nerforge/trainer")
+    logs.create_log_stream(logGroupName="/nerforge/trainer", logStreamName="trainer/trainer/task1")
+    logs.put_log_events(
+        logGroupName="/nerforge/trainer",
+        logStreamName="trainer/trainer/task1",
+        logEvents=[{"timestamp": int(time.time() * 1000), "message": "allocating far too much"}],
+    )
+    printed, (result,) = site.play({"nerforge.aws.training_run_follow": {"run": "01JAAAAAAA"}})
+    assert result["failed"]
+    assert (
+        "FAILED: the task was killed: out of memory. Its log is in the log group /nerforge/trainer."
+        in result["msg"]
+    )
+    assert "allocating far too much" in printed
+
+
+def test_what_is_wrong_with_the_place_is_told(site):
+    _, results = site.play(
+        {"nerforge.aws.training_run_info": {"prefix": "other"}},
+        {"nerforge.aws.training_run_info": {"endpoint_url": "http://127.0.0.1:9"}},
+        {"nerforge.aws.training_run_info": {"profile": "nobody", "access_key": "", "secret_key": ""}},
+        {"nerforge.aws.training_run_info": {"run": "01JZ"}},
+        {"nerforge.aws.model_release": {"model": "people:1"}},
+    )
+    told = [
+        "not deployed under the prefix other",
+        "nothing answers at http://127.0.0.1:9. Is the local AWS running?",
+        "nobody",
+        "there is no run 01JZ",
+        "the serving stack is not deployed under the prefix nerforge",
+    ]
+    for result, expected in zip(results, told, strict=True):
+        assert result["failed"] and expected in result["msg"]

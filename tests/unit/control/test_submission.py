@@ -1,0 +1,330 @@
+"""Submission: what is checked before anything is written, and what is then written."""
+
+import hashlib
+import http.server
+import json
+import shutil
+import threading
+
+import pytest
+from ansible_collections.nerforge.aws.plugins.module_utils.contract import spec as specs
+from ansible_collections.nerforge.aws.plugins.module_utils.contract.errors import UserError
+from ansible_collections.nerforge.aws.plugins.plugin_utils import datasets, submission
+from ansible_collections.nerforge.aws.plugins.plugin_utils.datasets import Shelf
+from botocore.exceptions import ClientError
+
+CONLL = "Ada B-PER\nof O\nLondon B-LOC\n\nRain O\n\n"
+JSONL = '{"text": "Ada of London", "spans": [{"start": 0, "end": 3, "label": "PER"}]}\n'
+CONFIG = "[nlp]\nlang = en\n[training]\nseed = ${system.seed}\n"
+GPU = {"cpu": {"on_demand": "c", "spot": "s"}, "gpu": {"on_demand": "g", "spot": "h"}}
+
+
+def sha(text):
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with good data; a test spoils or adds what it needs."""
+    folder = tmp_path / "specs"
+    folder.mkdir()
+    (folder / "train.conll").write_text(CONLL)
+    (folder / "dev.jsonl").write_text(JSONL)
+    (folder / "full.cfg").write_text(CONFIG)
+    return folder
+
+
+@pytest.fixture
+def ready(stack, folder, tmp_path, lines):
+    """Loads and checks a spec as the plugin does: ``ready(name="people", ...)``."""
+
+    def ready(providers=None, data_dir=None, **spec):
+        path = folder / "spec.yml"
+        usual = {"name": "people", "data": {"train": "train.conll", "dev": "dev.jsonl"}}
+        path.write_text(json.dumps(usual | spec))
+        loaded = specs.load(path)
+        ready.shelf = Shelf(stack.aws.client("s3"), "nerforge-bucket", folder, tmp_path, data_dir, lines)
+        given = providers or json.loads(stack.deployment["capacity_providers"])
+        return submission.check(loaded, folder, given, ready.shelf, lines)
+
+    return ready
+
+
+@pytest.fixture
+def submit(stack, ready, lines):
+    """Submits a spec as the plugin does."""
+    return lambda **spec: submission.submit(stack.aws, stack.deployment, ready(**spec), ready.shelf, lines)
+
+
+def messages(stack):
+    answer = stack.aws.client("sqs").receive_message(QueueUrl=stack.queue_url, MaxNumberOfMessages=10)
+    return [json.loads(message["Body"]) for message in answer.get("Messages", [])]
+
+
+def keys(stack):
+    answer = stack.aws.client("s3").list_objects_v2(Bucket="nerforge-bucket")
+    return [item["Key"] for item in answer.get("Contents", [])]
+
+
+# --- what is wrong ---
+
+OVERLAP = '{"text": "Ada of London", "spans": [[0, 6, "PER"], [4, 13, "LOC"]]}\n'
+WRONG = {
+    "unknown field": ({"lables": []}, {}, "lables: unknown field. Did you mean labels?"),
+    "missing file": (
+        {"data": {"train": "gone.conll", "dev": "dev.jsonl"}},
+        {},
+        "data.train: gone.conll",
+    ),
+    "a folder": ({"data": {"train": "more.conll", "dev": "dev.jsonl"}}, {"more.conll/x": ""}, "is a folder"),
+    "no entities": (
+        {"data": {"train": "none.conll", "dev": "dev.jsonl"}},
+        {"none.conll": "Rain O\n"},
+        "data.train: no entities in 1 sentences",
+    ),
+    "overlapping spans": (
+        {"data": {"train": "over.jsonl", "dev": "dev.jsonl"}},
+        {"over.jsonl": JSONL + OVERLAP},
+        "data.train: over.jsonl:2: overlapping spans",
+    ),
+    "wrong sha256": (
+        {"data": {"train": {"from": "train.conll", "sha256": "0" * 64}, "dev": "dev.jsonl"}},
+        {},
+        f"data.train: train.conll: its sha256 is {sha(CONLL)}, and the spec says {'0' * 64}",
+    ),
+    "no GPU": (
+        {"device": "gpu"},
+        {},
+        "resources.gpus: 1 asked for, and this deployment has no GPU instances",
+    ),
+    "a label without example": (
+        {"labels": ["PER", "LOC", "ORG"]},
+        {},
+        "labels: no example in train has the label ORG",
+    ),
+    "a gate for no label": (
+        {"gate": {"labels": {"ORG": 0.5}}},
+        {},
+        "gate.labels.ORG: no example in train has this label. Train has LOC, PER.",
+    ),
+    "an unknown language": ({"language": "qq"}, {}, "language: spaCy knows no language 'qq'"),
+    "an unknown ending": (
+        {"data": {"train": "a.doc", "dev": "dev.jsonl"}},
+        {"a.doc": CONLL},
+        "data.train: a.doc: the ending '.doc'",
+    ),
+    "a config that is not there": ({"config": "no.cfg"}, {}, "no.cfg: cannot be read: No such file"),
+    "a config with a broken line": (
+        {"config": "b.cfg"},
+        {"b.cfg": "[nlp]\n= 1\n"},
+        "b.cfg:2: not a spaCy config",
+    ),
+    "a line before any section": (
+        {"config": "b.cfg"},
+        {"b.cfg": "lang = en\n"},
+        "b.cfg:1: not a spaCy config",
+    ),
+    "half a config": (
+        {"config": "b.cfg"},
+        {"b.cfg": "[nlp]\n"},
+        "a full spaCy config has a section [training]",
+    ),
+    "no such object": (
+        {"data": {"train": "s3://nerforge-bucket/gone.conll", "dev": "dev.jsonl"}},
+        {},
+        "data.train: gone.conll: there is no s3://nerforge-bucket/gone.conll",
+    ),
+    "no such bucket": (
+        {"data": {"train": "s3://nobody/gone.conll", "dev": "dev.jsonl"}},
+        {},
+        "there is no s3://nobody/gone.conll",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spec", "files", "told"), WRONG.values(), ids=WRONG)
+def test_a_wrong_spec_gives_one_message_with_the_fix_and_leaves_nothing(
+    stack, folder, submit, spec, files, told
+):
+    for name, text in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    with pytest.raises(UserError) as caught:
+        submit(**spec)
+    assert told in str(caught.value)
+    assert caught.value.fix
+    assert "\n" not in str(caught.value)
+    assert messages(stack) == []
+    assert keys(stack) == []
+    assert list(stack.runs.in_state("QUEUED")) == []
+
+
+def test_a_data_dir_that_is_not_there_is_told(ready, tmp_path):
+    with pytest.raises(UserError, match=r"data_dir: .*nowhere: no such folder"):
+        ready(data_dir=tmp_path / "nowhere")
+
+
+# --- what is right ---
+
+
+def test_a_good_spec_becomes_a_run_with_its_data_and_a_message(stack, submit, lines):
+    run_id, asleep = submit(seed=3)
+    assert asleep is None
+    assert messages(stack) == [{"run": run_id}]
+    run = stack.runs.get(run_id)
+    assert run["state"] == "QUEUED" and run["name"] == "people"
+    assert run["submitted_by"].startswith("arn:aws:")
+    train = f"datasets/{sha(CONLL)}.conll"
+    assert run["spec"]["data"]["train"] == {
+        "from": "train.conll",
+        "key": train,
+        "sha256": sha(CONLL),
+        "format": "conll",
+    }
+    assert run["spec"]["seed"] == 3 and run["spec"]["hyperparameters"]["max_steps"] == 20000
+    specs.validate(run["spec"], submitted=True)
+    body = stack.aws.client("s3").get_object(Bucket="nerforge-bucket", Key=train)["Body"].read()
+    assert body.decode() == CONLL
+    assert any(line.split()[:3] == ["train", "2", "sentences"] and "LOC 1, PER 1" in line for line in lines)
+
+
+def test_the_same_data_is_uploaded_once(submit, lines):
+    submit()
+    lines.clear()
+    submit()
+    assert sum(line.startswith("in the bucket already") for line in lines) == 2
+    assert not any(line.startswith("uploaded") for line in lines)
+
+
+def test_one_file_is_split_by_order(stack, folder, submit):
+    (folder / "all.conll").write_text(CONLL * 10)
+    run_id, _ = submit(data={"all": "all.conll", "split": [50, 25, 25]})
+    data = stack.runs.get(run_id)["spec"]["data"]
+    assert data["split"] == [50, 25, 25]
+    assert data["all"]["key"].startswith("datasets/")
+
+
+def test_a_config_goes_with_the_run_as_text(stack, submit):
+    run_id, _ = submit(config="full.cfg")
+    spec = stack.runs.get(run_id)["spec"]
+    assert spec["config"] == CONFIG
+    assert "hyperparameters" not in spec
+    specs.validate(spec, submitted=True)
+
+
+def test_a_gpu_is_given_where_there_is_one(ready):
+    assert ready(providers=GPU, device="gpu").spec["resources"]["gpus"] == 1
+
+
+def test_data_from_s3(stack, submit):
+    stack.aws.client("s3").put_object(Bucket="nerforge-bucket", Key="in/train.conll", Body=CONLL.encode())
+    run_id, _ = submit(data={"train": "s3://nerforge-bucket/in/train.conll", "dev": "dev.jsonl"})
+    assert stack.runs.get(run_id)["spec"]["data"]["train"]["key"] == f"datasets/{sha(CONLL)}.conll"
+
+
+HTTPS = {
+    "train": {"from": "https://corpora.invalid/people.conll", "sha256": sha(CONLL)},
+    "dev": "dev.jsonl",
+}
+
+
+def test_a_download_is_verified_and_taken_from_the_bucket_the_next_time(submit, monkeypatch):
+    fetched = []
+
+    def fetch(url, target, where, say):
+        fetched.append(url)
+        target.write_text(CONLL)
+
+    monkeypatch.setattr(datasets, "download", fetch)
+    submit(data=HTTPS)
+    submit(data=HTTPS)
+    assert fetched == ["https://corpora.invalid/people.conll"]
+    monkeypatch.setattr(datasets, "download", lambda url, target, where, say: target.write_text("x B-PER\n"))
+    with pytest.raises(UserError, match=r"data.train: people.conll: its sha256 is"):
+        submit(data=HTTPS | {"train": HTTPS["train"] | {"sha256": "1" * 64}})
+
+
+def test_a_copy_in_data_dir_stands_in_for_a_download(submit, folder, tmp_path, monkeypatch):
+    copies = tmp_path / "copies" / "deep"
+    copies.mkdir(parents=True)
+    shutil.copy(folder / "train.conll", copies / "other-name.txt")
+    monkeypatch.setattr(datasets, "download", lambda *_: pytest.fail("nothing is to be downloaded"))
+    assert submit(data=HTTPS, data_dir=tmp_path / "copies")[0]
+
+
+# --- AWS fails half way ---
+
+
+def refuse(client, operation, monkeypatch):
+    error = ClientError({"Error": {"Code": "InternalError", "Message": "try later"}}, operation)
+
+    def refused(**_):
+        raise error
+
+    monkeypatch.setattr(client, operation, refused)
+
+
+def test_a_run_that_cannot_be_queued_is_recorded_as_failed(stack, submit, monkeypatch):
+    refuse(stack.aws.client("sqs"), "send_message", monkeypatch)
+    with pytest.raises(UserError, match=r"could not be queued, and is recorded as FAILED: .*try later"):
+        submit()
+    (run,) = stack.runs.in_state("FAILED")
+    assert "try later" in run["reason"] and run["ended"]
+
+
+def test_a_dispatcher_that_cannot_be_woken_is_no_failure(stack, submit, monkeypatch):
+    refuse(stack.aws.client("events"), "put_events", monkeypatch)
+    run_id, asleep = submit()
+    assert "try later" in asleep
+    assert messages(stack) == [{"run": run_id}]
+
+
+def test_an_event_that_is_not_taken_is_told(stack, submit, monkeypatch):
+    answer = {"FailedEntryCount": 1, "Entries": [{"ErrorMessage": "no such bus"}]}
+    monkeypatch.setattr(stack.aws.client("events"), "put_events", lambda **_: answer)
+    assert submit()[1] == "no such bus"
+
+
+def test_who_submits_is_the_local_user_where_sts_is_silent(stack, submit, monkeypatch):
+    refuse(stack.aws.client("sts"), "get_caller_identity", monkeypatch)
+    monkeypatch.setenv("LOGNAME", "anna")
+    run_id, _ = submit()
+    assert stack.runs.get(run_id)["submitted_by"] == "anna"
+
+
+# --- downloads ---
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        found = self.path == "/people.conll"
+        self.send_response(200 if found else 404)
+        self.send_header("Content-Length", str(len(CONLL) if found else 0))
+        self.end_headers()
+        self.wfile.write(CONLL.encode() if found else b"")
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def site():
+    web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=web.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{web.server_port}"
+    web.shutdown()
+    web.server_close()
+
+
+def test_download(site, tmp_path, lines):
+    target = tmp_path / "people"
+    datasets.download(f"{site}/people.conll", target, "data.train", lines)
+    assert target.read_text() == CONLL
+    assert lines == [f"downloading {site}/people.conll (37 B)"]
+
+
+def test_a_download_that_fails_says_how_to_do_without(site, tmp_path, lines):
+    with pytest.raises(UserError, match=r"data.train: .*/gone answered 404 Not Found. .*data_dir=FOLDER"):
+        datasets.download(f"{site}/gone", tmp_path / "x", "data.train", lines)
+    with pytest.raises(UserError, match=r"cannot be fetched: .*refused"):
+        datasets.download("http://127.0.0.1:9/x", tmp_path / "x", "data.train", lines)

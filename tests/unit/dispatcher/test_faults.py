@@ -1,0 +1,267 @@
+"""A tick that is cut off, meets an error or has a rival, at every one of its calls to AWS.
+
+For each scenario the calls of an undisturbed tick are counted; then the tick is run once for each call, with the fault
+there, and later ticks must bring every run to where it belongs: one task an attempt, never more tasks than slots.
+"""
+
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+from nerforge_contract import states
+from nerforge_contract.names import message_body
+from tick import TickError
+
+
+class Killed(BaseException):
+    """Lambda ends the process: nothing in the product may catch it."""
+
+
+@dataclass
+class At:
+    """Does something at one of a tick's calls, before it is made or after it was answered."""
+
+    index: int
+    when: str
+    act: Callable[[], None]
+    seen: int = 0
+
+    def __call__(self, when: str, operation: str) -> None:
+        if when == self.when:
+            self.seen += 1
+            if self.seen - 1 == self.index:
+                self.act()
+
+
+# --- scenarios: set the world up, and say what it must come to ---
+
+
+def starting(world):
+    """Three runs wait for two slots."""
+    runs = [world.submit() for _ in range(3)]
+
+    def check():
+        for run_id in runs:
+            assert len(world.ecs.of(run_id)) <= 1
+        assert len(world.runs.active()) == len(world.ecs.alive()) == 2
+        assert sorted(map(world.state, runs)) == ["QUEUED", "STARTING", "STARTING"]
+
+    return check
+
+
+def unusable_messages(world):
+    """One that cannot be read, one whose run does not exist, one whose run has a spec that is unusable."""
+    missing = message_body("01J00000000000000000000000")
+    world.send("people")
+    world.send(missing)
+    bad = world.submit(retries=None)
+
+    def check():
+        assert {body for body, _ in world.dead_letters()} == {"people", missing, message_body(bad)}
+        assert world.state(bad) == states.FAILED
+        assert world.messages() == world.runs.active() == []
+
+    return check
+
+
+def retrying(world):
+    """An attempt has failed, and a retry is left."""
+    run_id, task = world.started(retries=1)
+    world.ecs.stop(task, 1)
+
+    def check():
+        run = world.runs.get(run_id)
+        assert (run["state"], run["attempt"], run["retries_used"]) == (states.STARTING, 2, 1)
+        assert len(world.ecs.of(run_id)) == 2
+        assert run["task_arn"] == world.ecs.of(run_id)[1]["taskArn"]
+
+    return check
+
+
+def failing(world):
+    """An attempt has failed, and no retry is left; another run waits for the slot."""
+    run_id, task = world.started(retries=0)
+    world.ecs.stop(task, 1)
+
+    def check():
+        assert world.state(run_id) == states.FAILED
+        assert world.runs.active() == []
+
+    return check
+
+
+def beyond_the_time_limit(world):
+    run_id, task = world.started(time_limit_minutes=1)
+    world.clock.advance(minutes=2)
+
+    def check():
+        assert world.state(run_id) == states.FAILED
+        assert task["desiredStatus"] == "STOPPED"
+        assert len(world.ecs.tasks) == 1
+        world.ecs.stop(task, 75)
+        world.tick()
+        assert world.runs.active() == []
+
+    return check
+
+
+def refused(world):
+    """ECS has no room, once."""
+    run_id = world.submit()
+    world.ecs.refuse("RESOURCE:CPU")
+
+    def check():
+        run = world.runs.get(run_id)
+        assert (run["state"], run["attempt"]) == (states.STARTING, 1)
+        assert len(world.ecs.of(run_id)) == 1
+
+    return check
+
+
+def cancelled(world):
+    """A run is cancelled whose task was started by a tick that could not record it."""
+    run_id = world.submit()
+    world.tick()
+    world.table.update_item(Key={"run_id": run_id}, UpdateExpression="REMOVE task_arn, task_recorded")
+    world.runs.move(run_id, states.STARTING, states.CANCELLED)
+
+    def check():
+        (task,) = world.ecs.of(run_id)
+        assert task["desiredStatus"] == "STOPPED"
+        world.ecs.stop(task, 143)
+        world.clock.advance(minutes=5)
+        world.tick()
+        assert world.runs.active() == []
+        assert world.state(run_id) == states.CANCELLED
+
+    return check
+
+
+def lost_message(world):
+    run_id = world.record()
+    world.clock.advance(minutes=6)
+
+    def check():
+        assert len(world.ecs.of(run_id)) == 1
+        assert world.messages() == []
+
+    return check
+
+
+SCENARIOS = [
+    starting,
+    unusable_messages,
+    retrying,
+    failing,
+    beyond_the_time_limit,
+    refused,
+    cancelled,
+    lost_message,
+]
+
+
+def throw(error: BaseException) -> Callable[[], None]:
+    def act():
+        raise error
+
+    return act
+
+
+def settle(world) -> None:
+    """Let time pass, with a tick each minute or so; messages out of sight come back."""
+    for _ in range(5):
+        world.clock.advance(minutes=2)
+        world.show_all_messages()
+        world.tick()
+        assert len(world.ecs.alive()) <= world.slots
+
+
+def calls_of_a_tick(make_world, scenario) -> int:
+    world = make_world(slots=2)
+    scenario(world)
+    counter = At(-1, "before", lambda: None)
+    world.tick(around=counter)
+    return counter.seen
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_tick_cut_off_before_any_of_its_calls_is_finished_by_the_next(make_world, scenario):
+    for index in range(calls_of_a_tick(make_world, scenario)):
+        world = make_world(slots=2)
+        check = scenario(world)
+        with pytest.raises(Killed):
+            world.tick(around=At(index, "before", throw(Killed())))
+
+        settle(world)
+
+        check()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_call_that_fails_or_whose_answer_is_lost_is_made_good_by_the_next_tick(make_world, scenario, when):
+    for index in range(calls_of_a_tick(make_world, scenario)):
+        world = make_world(slots=2)
+        check = scenario(world)
+        fault = At(index, when, throw(ConnectionError("the connection was reset")))
+        try:
+            world.tick(around=fault)
+        except (TickError, ConnectionError):
+            pass
+        else:
+            pytest.fail("the error was swallowed")
+
+        settle(world)
+
+        check()
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_rival_whose_whole_tick_falls_between_two_calls_does_no_harm(make_world, scenario):
+    for index in range(calls_of_a_tick(make_world, scenario)):
+        world = make_world(slots=2)
+        check = scenario(world)
+        rival = world.dispatcher(which="rival")
+
+        world.tick(around=At(index, "before", lambda rival=rival: rival.tick(lambda: 60)))
+
+        assert len(world.ecs.alive()) <= 2
+        settle(world)
+        check()
+
+
+def test_four_dispatchers_at_once_never_pass_the_cap_and_start_no_run_twice(make_world):
+    world = make_world(slots=3)
+    runs = [world.submit() for _ in range(12)]
+    for run_id in runs:
+        world.send(message_body(run_id))
+    one_call_at_a_time = threading.Lock()  # moto is no database: its calls must not overlap, their order may vary
+    most, chance = 0, random.Random(7)
+
+    def around(when: str, operation: str) -> None:
+        nonlocal most
+        if when == "before":
+            one_call_at_a_time.acquire()
+        else:
+            most = max(most, len(world.ecs.alive()))
+            one_call_at_a_time.release()
+
+    while any(world.state(run_id) != states.SUCCEEDED for run_id in runs):
+        dispatchers = [world.dispatcher(around, which=f"racer {i}") for i in range(4)]
+        threads = [threading.Thread(target=each.tick, args=(lambda: 60,)) for each in dispatchers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for task in list(world.ecs.alive()):
+            if chance.random() < 0.7:
+                assert world.runs.move(task["startedBy"], states.STARTING, states.RUNNING, 1)
+                assert world.runs.move(task["startedBy"], states.RUNNING, states.SUCCEEDED, 1)
+                world.ecs.stop(task, 0)
+
+    assert most == 3
+    assert [len(world.ecs.of(run_id)) for run_id in runs] == [1] * 12
+    world.tick()
+    assert world.runs.active() == world.messages() == []

@@ -1,0 +1,195 @@
+"""Fetching, checking and unpacking the pinned model; every way in which it can be the wrong one."""
+
+import hashlib
+import io
+import json
+import tarfile
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+from nerforge_contract import names
+from nerforge_contract.errors import UserError
+from nerforge_server import pinned, serving
+from nerforge_server.pinned import Pin
+from nerforge_server.serving import Serving, bring_up
+from nerforge_server.settings import Settings
+
+
+@pytest.fixture
+def settings(environment) -> Settings:
+    return Settings.read(environment)
+
+
+def test_the_pinned_model_answers(s3, put, settings, tmp_path, manifest):
+    put(s3)
+    state = Serving()
+    bring_up(state, settings, tmp_path, s3)
+    assert state.unready is None
+    assert state.manifest == manifest
+    model, [entities] = state.entities(["Tim went to Oslo ."])
+    assert model == "people:7"
+    assert [entity["text"] for entity in entities] == ["Tim", "Oslo"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def _reason(s3, settings, folder) -> str:
+    state = Serving()
+    bring_up(state, settings, folder, s3)
+    assert list(folder.iterdir()) == []
+    return state.unready
+
+
+def test_another_artifact_than_the_pinned_one(s3, put, settings, tmp_path, artifact):
+    changed = artifact[:-1] + bytes([artifact[-1] ^ 1])
+    put(s3, artifact=changed)
+    reason = _reason(s3, settings, tmp_path)
+    assert f"the artifact's sha256 is {hashlib.sha256(changed).hexdigest()}" in reason
+    assert settings.sha256 in reason
+    assert names.ARTIFACT in reason
+
+
+def test_another_pin_than_the_manifests(s3, put, environment, tmp_path, manifest):
+    put(s3)
+    reason = _reason(s3, Settings.read(environment | {names.ENV_MODEL_SHA256: "0" * 64}), tmp_path)
+    assert f"its sha256 is {manifest['artifact']['sha256']}, but {'0' * 64} was pinned" in reason
+    assert names.MANIFEST in reason
+
+
+def test_a_manifest_of_another_version(s3, put, settings, tmp_path, manifest):
+    put(s3, manifest=json.dumps(manifest | {"version": 8}).encode())
+    assert "it describes people:8, but people:7 was pinned" in _reason(s3, settings, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[]", b"\xff", b'{"name": "people", "version": 7, "artifact": 1}']
+)
+def test_a_manifest_that_is_none(s3, put, settings, tmp_path, content):
+    put(s3, manifest=content)
+    assert "it is not a model's manifest" in _reason(s3, settings, tmp_path)
+
+
+def test_a_manifest_that_lacks_something(s3, put, settings, tmp_path, manifest):
+    del manifest["scores"], manifest["labels"]
+    put(s3, manifest=json.dumps(manifest).encode())
+    assert "it does not say labels, scores" in _reason(s3, settings, tmp_path)
+
+
+@pytest.mark.parametrize("missing", ["manifest", "artifact"])
+def test_a_file_that_is_missing(s3, put, settings, tmp_path, missing):
+    put(s3, **{missing: None})
+    reason = _reason(s3, settings, tmp_path)
+    assert "it is not there" in reason
+    assert {"manifest": names.MANIFEST, "artifact": names.ARTIFACT}[missing] in reason
+
+
+def test_no_model_pinned(s3, tmp_path):
+    reason = _reason(s3, Settings.read({}), tmp_path)
+    assert reason.startswith("no model pinned. Promote one")
+
+
+def test_a_pin_that_is_not_whole(s3, environment, tmp_path):
+    for variable in (names.ENV_MODEL_SHA256, names.ENV_BUCKET):
+        reason = _reason(s3, Settings.read(environment | {variable: ""}), tmp_path)
+        assert variable in reason
+    reason = _reason(s3, Settings.read(environment | {names.ENV_MODEL: "people"}), tmp_path)
+    assert "not of the form name:number" in reason
+
+
+def _pack(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for info, content in members:
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def _member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, link
+    return info
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        _member("/tmp/outside"),
+        _member("../outside"),
+        _member("vocab/../../outside"),
+        _member("vocab", tarfile.SYMTYPE, "/etc"),
+        _member("vocab", tarfile.LNKTYPE, "../outside"),
+        _member("pipe", tarfile.FIFOTYPE),
+        _member("device", tarfile.CHRTYPE),
+    ],
+    ids=lambda member: f"{member.name}-{member.type}",
+)
+def test_an_archive_that_reaches_outside(tmp_path, member):
+    archive = tmp_path / names.ARTIFACT
+    archive.write_bytes(_pack((member, b"")))
+    with pytest.raises(UserError, match="is not a plain file or folder"):
+        pinned.unpack(archive, tmp_path / "model")
+    assert not (tmp_path / "outside").exists()
+
+
+def test_an_archive_that_is_none(tmp_path, artifact):
+    archive = tmp_path / names.ARTIFACT
+    for content in (b"", b"no archive", artifact[: len(artifact) // 2]):
+        archive.write_bytes(content)
+        with pytest.raises(UserError):
+            pinned.unpack(archive, tmp_path / "model")
+            pinned.load(tmp_path / "model", "people:7")
+
+
+def test_an_archive_with_no_model_in_it(s3, put, environment, tmp_path, manifest):
+    content = _pack((_member("meta.json"), b"{}"))
+    sha256 = hashlib.sha256(content).hexdigest()
+    manifest["artifact"]["sha256"] = sha256
+    put(s3, artifact=content, manifest=json.dumps(manifest).encode())
+    reason = _reason(s3, Settings.read(environment | {names.ENV_MODEL_SHA256: sha256}), tmp_path)
+    assert "people:7: spaCy cannot load it" in reason
+
+
+def test_a_passing_fault_of_s3_is_waited_out(s3, put, settings, tmp_path, monkeypatch):
+    put(s3)
+    waits, state = [], Serving()
+
+    def sleep(seconds):
+        assert f"Trying again in {seconds} s" in state.unready
+        waits.append(seconds)
+
+    monkeypatch.setattr(serving.time, "sleep", sleep)
+    get, faults = s3.get_object, 8
+
+    def get_object(**request):
+        nonlocal faults
+        faults -= 1
+        if faults >= 0:
+            raise EndpointConnectionError(endpoint_url="nowhere")
+        return get(**request)
+
+    monkeypatch.setattr(s3, "get_object", get_object)
+    bring_up(state, settings, tmp_path, s3)
+    assert state.unready is None
+    assert waits == [1, 2, 4, 8, 15, 30, 30, 30]
+
+
+def test_a_model_that_loads_but_fails_is_not_ready(s3, put, settings, tmp_path, monkeypatch):
+    put(s3)
+
+    class Pipeline:
+        def memory_zone(self):
+            raise RuntimeError
+
+    monkeypatch.setattr(pinned, "load", lambda folder, label: Pipeline())
+    monkeypatch.setattr(serving, "Inference", lambda nlp: type("Broken", (), {"entities": nlp.memory_zone}))
+    assert "it loads but cannot be used" in _reason(s3, settings, tmp_path)
+
+
+@pytest.mark.parametrize("port", ["", "http", "0", "65536", "-1", "8080.0", "٨٠٨٠"])
+def test_a_port_that_is_none(port):
+    with pytest.raises(UserError, match=names.ENV_PORT):
+        Settings.read({names.ENV_PORT: port})
+
+
+def test_the_pin_knows_its_keys():
+    assert Pin("bucket", "people", 7, "x").key("manifest.json") == "models/people/7/manifest.json"

@@ -1,0 +1,305 @@
+"""The server as it runs: a process of its own, real sockets, real signals."""
+
+import http.client
+import itertools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from nerforge_contract import names
+
+READY_SECONDS = 60  # spaCy's import alone takes some, on a busy machine
+LONG = {"texts": ["Nobody saw Ada Lovelace leave Cape Town . " * 400] * 25}  # seconds of inference, 0.42 MB
+
+
+class Process:
+    """A running server."""
+
+    def __init__(self, environment: dict[str, str], root: Path, s3_url: str, folder: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        path = os.pathsep.join([str(root / "containers" / "server"), str(root / ".nerforge" / "test-path")])
+        self.log = folder / "log"
+        self.scratch = folder / "scratch"
+        self.scratch.mkdir()
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "nerforge_server"],
+                env={
+                    **os.environ,
+                    names.ENV_HOST: "127.0.0.1",
+                    names.ENV_PORT: str(self.port),
+                    "AWS_ENDPOINT_URL": s3_url,
+                    "PYTHONPATH": path,
+                    "TMPDIR": str(self.scratch),
+                    **environment,
+                },
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+
+    def request(self, method: str, path: str, document=None) -> tuple[int, dict, dict]:
+        """Status, headers and body of the answer to one request over a connection of its own."""
+        connection = self.connect()
+        try:
+            return exchange(connection, method, path, document)
+        finally:
+            connection.close()
+
+    def wait_until(self, condition) -> None:
+        limit = time.monotonic() + READY_SECONDS
+        while True:
+            assert self.process.poll() is None, self.log.read_text()
+            try:
+                if condition():
+                    return
+            except OSError:
+                pass
+            assert time.monotonic() < limit, self.log.read_text()
+            time.sleep(0.05)
+
+    def wait_ready(self) -> None:
+        self.wait_until(lambda: self.request("GET", "/ready")[0] == 200)
+
+    def lines(self) -> list[dict]:
+        """The log so far; every line of it must be JSON."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def terminate(self) -> int:
+        """Send SIGTERM and return the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(40)
+
+    def kill(self) -> None:
+        """Make sure that it is gone."""
+        self.process.kill()
+        self.process.wait()
+
+
+def exchange(connection, method: str, path: str, document=None) -> tuple[int, dict, dict]:
+    headers = {} if document is None else {"Content-Type": "application/json"}
+    connection.request(method, path, None if document is None else json.dumps(document), headers)
+    answer = connection.getresponse()
+    return (
+        answer.status,
+        {name.lower(): value for name, value in answer.getheaders()},
+        json.loads(answer.read()),
+    )
+
+
+@pytest.fixture
+def start(environment, root, s3_over_http, tmp_path):
+    """Start a server with some of its variables changed; it is killed at the test's end if it still runs."""
+    started = []
+
+    def start(**changed: str) -> Process:
+        folder = tmp_path / str(len(started))
+        folder.mkdir()
+        started.append(Process(environment | changed, root, s3_over_http.url, folder))
+        return started[-1]
+
+    yield start
+    s3_over_http.faults.clear()
+    for server in started:
+        server.kill()
+
+
+@pytest.fixture
+def server(start):
+    """A server that answers, the test's own to stop."""
+    server = start()
+    server.wait_ready()
+    return server
+
+
+@pytest.fixture(scope="module")
+def shared(environment, root, s3_over_http, tmp_path_factory):
+    """A server that answers, for the tests that leave it running."""
+    server = Process(environment, root, s3_over_http.url, tmp_path_factory.mktemp("shared"))
+    server.wait_ready()
+    yield server
+    server.kill()
+
+
+def test_64_clients_get_what_spacy_finds(shared, nlp, spacy_finds):
+    texts = [
+        f"{'🌍' * (i % 4)} In Oslo we met Ada Lovelace{i} , not Tim .\r\n" * (1 + i % 5) for i in range(640)
+    ]
+    right = spacy_finds(nlp, texts)
+
+    def client(number: int) -> list:
+        connection = shared.connect()
+        answers = [exchange(connection, "POST", "/ner", {"text": text}) for text in texts[number::64]]
+        connection.close()
+        return answers
+
+    with ThreadPoolExecutor(64) as pool:
+        for number, answers in enumerate(pool.map(client, range(64))):
+            assert [status for status, _, _ in answers] == [200] * 10
+            assert [body["entities"] for _, _, body in answers] == right[number::64]
+
+
+def test_health_and_short_texts_are_answered_while_long_ones_are_inferred(shared):
+    with ThreadPoolExecutor(1) as pool:
+        started = time.monotonic()
+        long = pool.submit(shared.request, "POST", "/ner", LONG)
+        worst = {"GET /health": 0.0, "POST /ner": 0.0}
+        while not long.done():
+            for (method, path), document in {
+                ("GET", "/health"): None,
+                ("POST", "/ner"): {"text": "Tim went to Oslo ."},
+            }.items():
+                asked = time.monotonic()
+                assert shared.request(method, path, document)[0] == 200
+                worst[f"{method} {path}"] = max(worst[f"{method} {path}"], time.monotonic() - asked)
+        took = time.monotonic() - started
+    assert long.result()[0] == 200
+    assert worst["GET /health"] < took / 3
+    assert worst["POST /ner"] < took / 2
+
+
+def test_sigterm_answers_what_is_open_and_takes_no_more(server, nlp, spacy_finds):
+    long = {"texts": LONG["texts"][:5]}
+    right = spacy_finds(nlp, long["texts"])
+    idle = server.connect()
+    assert exchange(idle, "GET", "/health")[0] == 200
+    with ThreadPoolExecutor(5) as pool:
+        open_ = [pool.submit(server.request, "POST", "/ner", long) for _ in range(5)]
+        time.sleep(0.3)  # they have all arrived; together they take seconds
+        assert not any(each.done() for each in open_)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+        with pytest.raises(ConnectionRefusedError):
+            server.request("GET", "/health")
+        status, headers, body = exchange(idle, "GET", "/ready")
+        assert (status, headers["connection"]) == (503, "close")
+        assert body["detail"] == "the server is stopping"
+        for each in open_:
+            status, headers, body = each.result()
+            assert (status, headers["connection"]) == (200, "close")
+            assert [result["entities"] for result in body["results"]] == right
+    assert server.process.wait(10) == 0
+    assert server.lines()[-1]["message"] == "Stopped: all requests answered"
+    assert list(server.scratch.iterdir()) == []
+
+
+def test_sigterm_under_steady_load_loses_no_request(server):
+    """Clients keep connections alive or make new ones: what they sent is answered, then comes the refusal."""
+    lost, answered, stop = [], itertools.count(), threading.Event()
+
+    def client(keep_alive: bool) -> None:
+        connection = server.connect()
+        while not stop.is_set():
+            try:
+                if connection.sock is None:
+                    connection.connect()
+            except ConnectionRefusedError:
+                return
+            try:
+                status, headers, _ = exchange(connection, "POST", "/ner", {"text": "Tim went to Oslo ."})
+            except (OSError, http.client.HTTPException) as error:
+                lost.append(repr(error))
+                return
+            if status != 200:
+                lost.append(status)
+            next(answered)
+            if not keep_alive or headers.get("connection") == "close":
+                connection.close()
+
+    clients = [threading.Thread(target=client, args=(number % 2 == 0,)) for number in range(16)]
+    for each in clients:
+        each.start()
+    time.sleep(1)
+    code = server.terminate()
+    stop.set()
+    for each in clients:
+        each.join()
+    assert code == 0
+    assert lost == []
+    assert next(answered) > 16
+
+
+def test_sigterm_closes_connections_that_say_nothing(server):
+    silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(3)]
+    silent[1].sendall(b"POST /ner HTTP/1.1\r\nContent-Length: 100\r\n\r\nhalf")
+    started = time.monotonic()
+    assert server.terminate() == 0
+    assert time.monotonic() - started < 5
+    for each in silent:
+        each.close()
+
+
+def test_sigterm_while_the_model_is_awaited(start, s3_over_http):
+    s3_over_http.faults += [500] * 1000
+    server = start()
+    server.wait_until(lambda: "S3 does not give the model" in server.request("GET", "/ready")[2]["detail"])
+    assert server.request("GET", "/health")[0] == 200
+    assert server.terminate() == 0
+    assert list(server.scratch.iterdir()) == []
+
+
+def test_passing_faults_of_s3_are_waited_out(start, s3_over_http):
+    s3_over_http.faults += [503] * 4  # more than one call's own tries
+    server = start()
+    server.wait_ready()
+    assert any("Trying again" in line["message"] for line in server.lines())
+
+
+def test_a_wrong_checksum_leaves_it_alive_and_never_ready(start):
+    server = start(**{names.ENV_MODEL_SHA256: "0" * 64})
+    server.wait_until(lambda: "was pinned" in server.request("GET", "/ready")[2]["detail"])
+    assert server.request("GET", "/health")[0] == 200
+    status, headers, body = server.request("POST", "/ner", {"text": "Tim"})
+    assert (status, headers["retry-after"]) == (503, "5")
+    assert "was pinned" in body["detail"]
+    assert any(line["level"] == "error" and "was pinned" in line["message"] for line in server.lines())
+    assert server.terminate() == 0
+
+
+def test_a_port_that_is_taken(start, shared):
+    second = start(**{names.ENV_PORT: str(shared.port)})
+    assert second.process.wait(READY_SECONDS) == 1
+    [line] = second.lines()
+    assert f"cannot listen at 127.0.0.1:{shared.port}" in line["message"]
+
+
+def test_what_the_http_layer_refuses_is_a_problem_too(shared):
+    for sent, status in (
+        (b"POST /ner HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n", 413),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: secret\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: secret\r\n\r\n", 501),
+        (b"GET / HTTP/1.1\r\nX: " + b"secret" * 50_000 + b"\r\n\r\n", 431),
+    ):
+        with socket.create_connection(("127.0.0.1", shared.port)) as connection:
+            connection.sendall(sent)
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            body = answer.read()
+        assert (answer.status, json.loads(body)["status"]) == (status, status)
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert b"secret" not in body
+
+
+def test_a_body_somewhat_over_the_limit_gets_its_refusal_whole(shared):
+    status, _, body = shared.request("POST", "/ner", {"text": "a" * (1 << 21)})
+    assert (status, body["detail"]) == (413, "The body has more than 1,048,576 bytes.")
+
+
+def test_the_log_has_a_line_a_request_and_no_text(shared):
+    _, headers, _ = shared.request("POST", "/ner", {"text": "Ada Lovelace went to London ."})
+    line = next(line for line in shared.lines() if line.get("id") == headers["x-request-id"])
+    assert (line["message"], line["path"]) == ("request", "/ner")
+    assert (line["method"], line["status"], line["texts"]) == ("POST", 200, 1)
+    assert "Lovelace" not in shared.log.read_text()
