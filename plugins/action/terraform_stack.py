@@ -29,6 +29,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "targets": {"type": "list", "elements": "str", "default": []},
     "binary": {"type": "path", "default": "terraform"},
     "cli_config": {"type": "path"},
+    "plugin_cache_dir": {"type": "path"},
     "provider_mirrors": {"type": "list", "elements": "str", "default": []},
 }
 
@@ -60,6 +61,8 @@ class ActionModule(ActionBase):
             or existing(os.environ.get("TF_CLI_CONFIG_FILE"))
             or self._mirror_config(stack, data_dir, parameters["provider_mirrors"])
         )
+        if parameters["plugin_cache_dir"]:
+            Path(parameters["plugin_cache_dir"]).mkdir(parents=True, exist_ok=True)
         env = terraform.environment(os.environ, parameters, str(data_dir), cli_config)
         absent = parameters["state"] == "absent"
         doing = f"{'plan' if check else 'destroy' if absent else 'apply'} {stack}"

@@ -51,6 +51,9 @@ options:
       - Terraform's CLI configuration, for example one that names a provider mirror.
       - By default the file that E(TF_CLI_CONFIG_FILE) names, if it is there.
     type: path
+  plugin_cache_dir:
+    description: Folder that keeps providers for several stacks, so that each is fetched once; made if need be.
+    type: path
   provider_mirrors:
     description:
       - Folders that may hold a filesystem mirror of providers; C(~) and C(/opt/*) are understood.

@@ -72,7 +72,8 @@ def environment(
     inherited:
         The caller's environment.
     parameters:
-        The task's parameters; those of amazon.aws for credentials, region and endpoint are used.
+        The task's parameters; those of amazon.aws for credentials, region and endpoint are used, and
+        ``plugin_cache_dir``.
     data_dir:
         Where Terraform keeps plugins and the backend's settings.
     cli_config:
@@ -100,6 +101,8 @@ def environment(
     result.update(TF_DATA_DIR=data_dir, TF_IN_AUTOMATION="1", TF_INPUT="0", CHECKPOINT_DISABLE="1")
     if cli_config:
         result["TF_CLI_CONFIG_FILE"] = cli_config
+    if parameters.get("plugin_cache_dir"):
+        result["TF_PLUGIN_CACHE_DIR"] = parameters["plugin_cache_dir"]
     return result
 
 
@@ -109,7 +112,7 @@ def locked_providers(lock: str) -> dict[str, str]:
 
 
 def platform_name(system: str, machine: str) -> str:
-    """Python's `platform.system()` and `platform.machine()` as Terraform names them, such as ``linux_amd64``."""
+    """`platform.system()` and `platform.machine()` as Terraform names them, such as ``linux_amd64``."""
     machine = machine.lower()
     return f"{system.lower()}_{ARCHITECTURES.get(machine, machine)}"
 

@@ -8,8 +8,8 @@ variable "prefix" {
   }
 
   validation {
-    condition     = !can(regex("^(aws|ssm|ecs|fargate)", var.prefix))
-    error_message = "prefix must not begin with aws, ssm, ecs or fargate: AWS keeps such names of SSM parameters and capacity providers to itself."
+    condition     = !can(regex("^(aws|ssm|ecs|fargate|internal-)", var.prefix))
+    error_message = "prefix must not begin with aws, ssm, ecs, fargate or internal-: AWS keeps such names of parameters, capacity providers and load balancers to itself."
   }
 }
 

@@ -149,8 +149,9 @@ class Ready:
 
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
         """Answer 200 with the model's name and version, or 503 with the reason."""
-        if self._serving.unready is not None:
-            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, self._serving.unready, headers={"Retry-After": "5"})
+        reason = self._serving.unready
+        if reason is not None:
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, reason, headers={"Retry-After": "5"})
         manifest = self._serving.manifest
         _answer(resp, {"status": "ready", "model": names.model_label(manifest["name"], manifest["version"])})
 

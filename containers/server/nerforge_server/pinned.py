@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import tarfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -106,7 +107,7 @@ def unpack(artifact: Path, folder: Path) -> None:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with archive.extractfile(member) as source, target.open("wb") as copy:
                     shutil.copyfileobj(source, copy)
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise UserError(f"it cannot be unpacked: {error}", artifact.name, _PROMOTE) from error
 
 

@@ -36,21 +36,27 @@ class Serving:
     """
 
     def __init__(self) -> None:
-        self.unready: str | None = "the model is being loaded"
+        self._reason: str | None = "the model is being loaded"
+        self._stopped = False
         self._model: tuple[dict[str, Any], Inference] | None = None
+
+    @property
+    def unready(self) -> str | None:
+        """Why no new work should be sent here; None if it may."""
+        return "the server is stopping" if self._stopped else self._reason
 
     def refuse(self, reason: str) -> None:
         """Say why there is no model to serve."""
-        self.unready = reason
+        self._reason = reason
 
     def serve(self, manifest: dict[str, Any], inference: Inference) -> None:
         """Answer from this model from now on."""
         self._model = manifest, inference
-        self.unready = None
+        self._reason = None
 
     def stop(self) -> None:
-        """Be ready no more; requests that still arrive are answered."""
-        self.unready = "the server is stopping"
+        """Be ready no more, whatever comes; requests that still arrive are answered."""
+        self._stopped = True
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -117,7 +123,7 @@ def _fetch(serving: Serving, s3: Any, pin: Pin, folder: Path) -> dict[str, Any]:
     while True:
         try:
             return pinned.fetch(s3, pin, folder)
-        except (BotoCoreError, ClientError, OSError) as error:
+        except (BotoCoreError, ClientError) as error:
             wait = RETRY_SECONDS[min(tries, len(RETRY_SECONDS) - 1)]
             tries += 1
             # What S3 says in full names accounts and roles: that is for the log, not for whoever asks.

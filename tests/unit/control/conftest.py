@@ -72,12 +72,6 @@ def build_training_stack(aws, providers=None):
     )
 
 
-@pytest.fixture
-def build_stack():
-    """Makes a training stack by given clients."""
-    return build_training_stack
-
-
 @pytest.fixture(scope="session")
 def aws():
     """Clients of moto's in-process services, made once: making them is what takes the time."""

@@ -62,7 +62,7 @@ DOWN = boto_errors.EndpointConnectionError(endpoint_url="x")
 @pytest.mark.parametrize(
     ("error", "params", "told"),
     [
-        (DOWN, LOCAL, "nothing answers at http://127.0.0.1:9. Is the local AWS running? Run deploy.yml"),
+        (DOWN, LOCAL, "nothing answers at http://127.0.0.1:9. Is the local AWS running\\? Run deploy.yml"),
         (DOWN, {"region": "eu-central-1"}, "AWS cannot be reached: .*network"),
         (boto_errors.NoCredentialsError(), {}, "there are no AWS credentials to use: .*AWS_PROFILE"),
         (boto_errors.NoRegionError(), {}, "no AWS region is given. Set region"),

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import identity
 
 PYTHON = "/usr/bin/env", "python3", "-c"
 SHELL = "/bin/sh", "-c"
@@ -21,7 +22,7 @@ def is_up(runner, container):
 
 
 def gone(pid):
-    return not Path(f"/proc/{pid}").exists()
+    return identity(pid) is None
 
 
 @pytest.mark.parametrize("code", [0, 42])

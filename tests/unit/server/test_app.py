@@ -272,8 +272,9 @@ def test_without_a_model_it_is_alive_but_not_ready():
         assert answer.headers["retry-after"] == "5"
 
 
-def test_a_stopping_server_is_not_ready_but_answers(client, serving):
+def test_a_stopping_server_is_not_ready_but_answers(client, serving, manifest, nlp):
     serving.stop()
+    serving.serve(manifest, Inference(nlp))  # a model that is up only now changes nothing
     assert problem(client.simulate_get("/ready"), 503)["detail"] == "the server is stopping"
     assert ask_plain(client, "Tim went to Oslo .").status_code == 200
 

@@ -78,6 +78,11 @@ def test_the_cli_configuration_is_named():
     assert terraform.environment({}, {}, "/data", "/mirror.tfrc")["TF_CLI_CONFIG_FILE"] == "/mirror.tfrc"
 
 
+def test_the_plugin_cache_is_named():
+    env = terraform.environment({}, {"plugin_cache_dir": "/cache"}, "/data", None)
+    assert env["TF_PLUGIN_CACHE_DIR"] == "/cache"
+
+
 def test_unchecked_certificates_are_refused():
     with pytest.raises(UserError, match="aws_ca_bundle"):
         terraform.environment({}, {"validate_certs": False}, "/data", None)

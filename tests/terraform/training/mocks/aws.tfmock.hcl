@@ -1,3 +1,0 @@
-mock_data "aws_caller_identity" {
-  defaults = { account_id = "123456789012" }
-}
