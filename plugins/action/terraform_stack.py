@@ -81,11 +81,8 @@ class ActionModule(ActionBase):
 
         told = terraform.result(ended.events, check)
         if ended.exit_code:
-            unlock = f"TF_DATA_DIR={data_dir} {parameters['binary']} -chdir={stack} force-unlock"
-            return told | {
-                "failed": True,
-                "msg": terraform.failure(ended.events, ended.noise, doing, unlock),
-            }
+            unlock = terraform.unlock_command(env, parameters["binary"], str(stack))
+            return told | {"failed": True, "msg": terraform.failure(ended, doing, unlock)}
         return told
 
     def _mirror_config(self, stack: Path, data_dir: Path, places: list[str]) -> str | None:
@@ -126,7 +123,7 @@ class ActionModule(ActionBase):
             arguments = terraform.init_arguments(backend or None, lock_file.exists())
             ended = self._run([parameters["binary"], *arguments], stack, env, terraform.line)
         if ended.exit_code:
-            return terraform.failure(ended.events, ended.noise, f"prepare {stack}", "")
+            return terraform.failure(ended, f"prepare {stack}")
         mark.write_text(wanted, encoding="utf-8")
         return None
 

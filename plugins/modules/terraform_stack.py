@@ -52,7 +52,7 @@ options:
       - By default the file that E(TF_CLI_CONFIG_FILE) names, if it is there.
     type: path
   plugin_cache_dir:
-    description: Folder that keeps providers for several stacks, so that each is fetched once; made if need be.
+    description: Folder that keeps providers for several stacks, so that each is fetched once.
     type: path
   provider_mirrors:
     description:

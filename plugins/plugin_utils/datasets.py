@@ -64,6 +64,11 @@ class Dataset:
         """Its key in the bucket."""
         return names.dataset_key(self.sha256, f".{self.format}")
 
+    @property
+    def size(self) -> str:
+        """Its size, in words."""
+        return size(self.path.stat().st_size)
+
     def submitted(self) -> dict[str, str]:
         """The source as a run's record has it."""
         return {"from": self.origin, "key": self.key, "sha256": self.sha256, "format": self.format}

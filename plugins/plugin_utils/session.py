@@ -116,8 +116,11 @@ class Aws:
             return UserError(f"there are no AWS credentials to use: {error}", fix=_CREDENTIALS_FIX)
         if isinstance(error, _no_answer()):
             if self.endpoint:
-                fix = "Is the local AWS running? Run deploy.yml, which starts it."
-                return UserError(f"nothing answers at {self.endpoint}", fix=fix)
+                refused = isinstance(error, boto_errors.EndpointConnectionError)
+                what = (
+                    f"nothing answers at {self.endpoint}" if refused else f"no good answer from AWS: {error}"
+                )
+                return UserError(what, fix="Is the local AWS running? Run deploy.yml, which starts it.")
             return UserError(
                 f"AWS cannot be reached: {error}", fix="Check the network and the region's name."
             )

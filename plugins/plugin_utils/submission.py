@@ -19,7 +19,7 @@ from ..module_utils.contract.errors import UserError
 from ..module_utils.contract.runs import Runs, now
 from .datasets import Dataset, Shelf
 from .session import Aws, aws_errors
-from .wording import Say, counted, size
+from .wording import Say, counted
 
 PARAMETERS = ("bucket", "capacity_providers", "queue_url", "runs_table")
 _SPLIT_PARTS = ("train", "dev", "test")
@@ -87,7 +87,7 @@ def submit(
     """
     for dataset in submission.datasets:
         uploaded = shelf.keep(dataset)
-        say(f"{'uploaded' if uploaded else 'in the bucket already'}: {dataset.name} as {dataset.key}")
+        say(f"{'uploaded' if uploaded else 'in the bucket already'}: {dataset.name} ({dataset.size})")
     runs = Runs(aws.table(deployment["runs_table"]))
     run_id = ulid.new()
     runs.create(run_id, submission.spec, submitted_by=_submitter(aws))
@@ -193,8 +193,7 @@ def _told(report: corpus.Report, datasets: list[Dataset]) -> list[str]:
     lines = []
     for part, sentences in report.sentences.items():
         counts = report.entities[part]
-        line = f"{part:<6}{sentences:>7,} sentences {sum(counts.values()):>7,} entities  {counted(counts)}"
-        if file := files.get(part):
-            line += f"  ({file.name}, {size(file.path.stat().st_size)})"
+        of = f", of {files[part].name}" if part in files else ""
+        line = f"{part}: {sentences:,} sentences, {sum(counts.values()):,} entities ({counted(counts)}){of}"
         lines.append(line)
     return lines

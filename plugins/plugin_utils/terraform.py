@@ -59,6 +59,15 @@ LOCKED = "Error acquiring the state lock"
 COUNTED = {"add": "create", "change": "update", "remove": "delete"}
 
 
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """How a command ended: its exit code, all its events, and what it wrote that is none."""
+
+    exit_code: int
+    events: list[Event]
+    noise: str
+
+
 # --- what to run ---
 
 
@@ -315,15 +324,13 @@ def problem(diagnostic: Mapping[str, Any]) -> str:
     return f"{head}\n{detail}" if detail else head
 
 
-def failure(events: Sequence[Event], noise: str, doing: str, unlock: str) -> str:
+def failure(ended: Ended, doing: str, unlock: str = "") -> str:
     """Why the command failed, and what to do where that is known.
 
     Parameters
     ----------
-    events:
-        All events of the command.
-    noise:
-        What it wrote besides: Terraform tells of a crashed provider here.
+    ended:
+        The command. Without a diagnostic, what it wrote besides is told: a crash of a provider is there.
     doing:
         What was asked for, e.g. ``apply terraform/training``.
     unlock:
@@ -331,10 +338,16 @@ def failure(events: Sequence[Event], noise: str, doing: str, unlock: str) -> str
     """
     errors = [
         lock_fix(error["detail"], unlock) if error["summary"] == LOCKED else problem(error)
-        for error in diagnostics(events, "error")
+        for error in diagnostics(ended.events, "error")
     ]
-    told = "\n\n".join(errors) or noise.strip()[-2000:] or "It gave no reason."
+    told = "\n\n".join(errors) or ended.noise.strip()[-2000:] or "It gave no reason."
     return f"Terraform could not {doing}.\n\n{told}"
+
+
+def unlock_command(env: Mapping[str, str], binary: str, stack: str) -> str:
+    """The command that takes away a lock, without the lock's id and without credentials."""
+    settings = [f"{n}={env[n]}" for n in ("AWS_ENDPOINT_URL", "AWS_REGION", "TF_DATA_DIR") if n in env]
+    return f"{' '.join(settings)} {binary} -chdir={stack} force-unlock"
 
 
 def lock_fix(detail: str, unlock: str) -> str:
@@ -344,20 +357,12 @@ def lock_fix(detail: str, unlock: str) -> str:
         return f"{LOCKED}\n{detail}"
     return (
         f"The state is locked by {facts.get('Who', 'someone')} since {facts.get('Created', 'some time')}. "
-        f"Wait for that run to end; if it no longer lives, take its lock away:\n{unlock} {facts['ID']}"
+        f"Wait for that run to end; if it no longer lives, take its lock away, "
+        f"with your AWS credentials in the environment:\n{unlock} {facts['ID']}"
     )
 
 
 # --- running it ---
-
-
-@dataclasses.dataclass(frozen=True)
-class Ended:
-    """How a command ended: its exit code, all its events, and what it wrote that is none."""
-
-    exit_code: int
-    events: list[Event]
-    noise: str
 
 
 def run(

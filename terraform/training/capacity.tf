@@ -162,6 +162,10 @@ resource "aws_ecs_capacity_provider" "pool" {
       maximum_scaling_step_size = local.kinds[each.value.kind].max
     }
   }
+
+  lifecycle {
+    create_before_destroy = true # a pool that goes must leave the cluster before it can be deleted
+  }
 }
 
 resource "aws_ecs_cluster_capacity_providers" "main" {

@@ -37,7 +37,6 @@ resource "aws_ecs_task_definition" "trainer" {
     user                   = "10001:10001"
     readonlyRootFilesystem = true
     mountPoints            = [{ sourceVolume = "scratch", containerPath = "/tmp", readOnly = false }]
-    dockerSecurityOptions  = ["no-new-privileges"]
     linuxParameters = {
       initProcessEnabled = true
       capabilities       = { add = [], drop = ["ALL"] }

@@ -20,7 +20,7 @@ log = logging.getLogger("nerforge_server")
 
 
 def main() -> int:
-    """Serve until SIGTERM or SIGINT; the exit code is 1 for wrong settings or an answer left owing."""
+    """Serve until SIGTERM or SIGINT; the exit code is 1 for wrong settings or answers left owing."""
     logs.configure()
     try:
         settings = Settings.read(os.environ)
@@ -38,9 +38,9 @@ def main() -> int:
         server.run()
         log.info("Stopping: no new connections, answering what is open")
         serving.stop()
-        unanswered = server.drain()
-    if unanswered:
-        log.error("Stopped with %d requests unanswered", unanswered)
+        owing = server.drain()
+    if owing:
+        log.error("Stopped with answers owing on %d connections", owing)
         return 1
     log.info("Stopped: all requests answered")
     return 0

@@ -176,28 +176,29 @@ class Inference:
         return turn
 
     def _take(self, turn: _Turn) -> None:
-        texts = [request.texts[index] for request, index in turn]
-        outcome = infer(self._nlp, texts)
-        if isinstance(outcome, Exception) and len(turn) > 1:
+        try:
+            results = infer(self._nlp, [request.texts[index] for request, index in turn])
+        except Exception as error:
+            if len(turn) == 1:
+                turn[0][0].fail(error)
+                return
             for one in turn:  # one request's text must not fail the others that it shared a batch with
                 self._take([one])
-        elif isinstance(outcome, Exception):
-            [(request, _)] = turn
-            request.fail(outcome)
         else:
-            for (request, index), entities in zip(turn, outcome, strict=True):
+            for (request, index), entities in zip(turn, results, strict=True):
                 request.answer(index, entities)
 
 
-def infer(nlp: "Language", texts: Sequence[str]) -> list[list[Entity]] | Exception:
-    """The entities of each text, or what the pipeline raised; no new word stays in the vocabulary."""
+def infer(nlp: "Language", texts: Sequence[str]) -> list[list[Entity]]:
+    """The entities of each text, or whatever the pipeline raises; no new word stays in the vocabulary."""
     # The exception must not cross the zone's end: spaCy closes a zone only when its block ends normally, and
     # a zone left open leaves the vocabulary pointing at freed memory.
     with nlp.memory_zone():
         try:
             return [
                 [Entity(text=e.text, tag=e.label_, start=e.start_char, end=e.end_char) for e in doc.ents]
-                for doc in nlp.pipe(texts, batch_size=len(texts))
+                for _, doc in zip(texts, nlp.pipe(texts, batch_size=len(texts)), strict=True)
             ]
         except Exception as error:
-            return error
+            failure = error
+    raise failure

@@ -26,7 +26,7 @@ class JsonFormatter(logging.Formatter):
             kind, _, where = record.exc_info
             line["exception"] = kind.__name__
             line["stack"] = [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(where)]
-        return json.dumps(line, ensure_ascii=False)
+        return json.dumps(line)  # ASCII: any locale can write it, and nothing in it can pass for a line's end
 
 
 def configure() -> None:

@@ -1,7 +1,10 @@
 """Waitress around the application, with an end: it stops accepting, answers what it has, and returns."""
 
+import contextlib
+import ctypes
 import logging
 import socket
+import struct
 import time
 
 import falcon
@@ -9,6 +12,7 @@ from nerforge_contract import names
 from nerforge_contract.errors import UserError
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import create_server
 from waitress.task import ErrorTask, WSGITask
 
@@ -21,8 +25,16 @@ from .inference import OPEN_REQUESTS
 QUICK_THREADS = 8
 CONNECTIONS = 1_000
 IDLE_SECONDS = 120  # more than a load balancer's own limit, so that it is never we who close a connection
+HANDSHAKE_SECONDS = 0.1  # ample for a client in the same network to finish a connection it has begun
 LAST_WORD_SECONDS = 1.0  # how long a draining server waits for the next request on an open connection
 DRAIN_SECONDS = 25.0  # more than a request's deadline, less than the 30 s after which ECS kills the task
+
+# Linux's socket filter that drops what asks for a new connection and passes all else: load the byte with TCP's
+# flags; if SYN (2) is among them, keep 0 bytes of the packet, else all of it.
+_SO_ATTACH_FILTER = 26
+_NO_NEW_CONNECTIONS = struct.pack(
+    "=" + 4 * "HBBI", 0x30, 0, 0, 13, 0x45, 0, 1, 2, 0x06, 0, 0, 0, 0x06, 0, 0, 0xFFFFFFFF
+)
 
 log = logging.getLogger(__name__)
 
@@ -83,21 +95,33 @@ class Server:
         """Take no new connections, answer what the open ones have sent, and close them.
 
         An open connection gets `LAST_WORD_SECONDS` for one more request, which a client that keeps
-        connections alive may be sending at this moment; every answer from here on says that its connection
-        closes.
+        connections alive may be sending at this moment; the last answer on each says that it closes.
 
-        Returns the number of requests that were still unanswered after `DRAIN_SECONDS`.
+        Returns the number of connections that were still owed an answer, or the rest of one, after
+        `DRAIN_SECONDS`.
         """
         self._waitress.draining = True
+        self._drop_new_connections()
+        time.sleep(HANDSHAKE_SECONDS)
         self._accept_the_last()
         give_up = time.monotonic() + DRAIN_SECONDS
         while self._waitress.active_channels and time.monotonic() < give_up:
             self._close_idle()
             self._turn(timeout=0.1)
-        return sum(len(channel.requests) for channel in self._waitress.active_channels.values())
+        return len(self._waitress.active_channels)
 
     def _turn(self, timeout: float) -> None:
         wasyncore.loop(timeout=timeout, use_poll=True, map=self._sockets, count=1)
+
+    def _drop_new_connections(self) -> None:
+        """Let the kernel ignore who asks for a connection; asking again a second later, they are refused.
+
+        Without this, a connection made between the last accept and the close would be reset.
+        """
+        program = ctypes.create_string_buffer(_NO_NEW_CONNECTIONS)
+        pointer = struct.pack("HP", 4, ctypes.addressof(program))
+        with contextlib.suppress(OSError):  # a kernel without such filters
+            self._waitress.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, pointer)
 
     def _accept_the_last(self) -> None:
         """Take the connections that the kernel holds for us already: closing the socket would reset them."""
@@ -116,7 +140,7 @@ class Server:
 
 class _Task(WSGITask):
     def build_response_header(self) -> bytes:
-        if self.channel.server.draining:
+        if self.channel.server.draining and len(self.channel.requests) == 1:
             self.set_close_on_finish()
         return super().build_response_header()
 
@@ -135,6 +159,15 @@ class _Refusal(ErrorTask):
         log.info("request refused", extra={"fields": {"status": code}})
 
 
+class _Parser(HTTPRequestParser):
+    def parse_header(self, header_plus: bytes) -> None:
+        try:
+            super().parse_header(header_plus)
+        except ValueError as error:  # such as a length of 5,000 digits: waitress would hang up without a word
+            raise ParsingError("not a number, or not a URL") from error
+
+
 class _Channel(HTTPChannel):
+    parser_class = _Parser
     task_class = _Task
     error_task_class = _Refusal

@@ -72,11 +72,12 @@ class Serving:
         return names.model_label(manifest["name"], manifest["version"]), inference.entities(texts)
 
     def _current(self) -> tuple[dict[str, Any], Inference]:
-        if self._model is None:
+        reason, model = self.unready, self._model  # in this order: without a model there is a reason
+        if model is None:
             raise Unavailable(
-                f"not ready: {self.unready}", "Try again once GET ready answers 200.", retry_after=5
+                f"not ready: {reason}", "Try again once GET ready answers 200.", retry_after=5
             )
-        return self._model
+        return model
 
 
 def bring_up(serving: Serving, settings: Settings, scratch: Path, s3: Any = None) -> None:
@@ -102,7 +103,7 @@ def bring_up(serving: Serving, settings: Settings, scratch: Path, s3: Any = None
         log.error("Not ready: %s", error)
         serving.refuse(str(error))
     except Exception as error:
-        log.exception("Not ready")
+        log.exception("Not ready: %s", error)
         serving.refuse(
             f"the model could not be brought up ({type(error).__name__}); the server's log says more"
         )

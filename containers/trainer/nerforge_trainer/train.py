@@ -1,6 +1,7 @@
 """Training itself: spaCy's own, as `spacy train` does it."""
 
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,15 @@ def train(config: Config, folder: Path, gpu: int, on_step: OnStep) -> Path:
     _report_to(nlp, on_step)
     folder.mkdir()
     loop.train(nlp, folder, use_gpu=gpu, stdout=io.StringIO(), stderr=io.StringIO())
-    return folder / loop.DIR_MODEL_BEST
+    best = folder / loop.DIR_MODEL_BEST
+    _sort_meta(best / "meta.json")
+    return best
+
+
+def _sort_meta(path: Path) -> None:
+    """spaCy writes the scores by label in the order of a set, which another process does not share."""
+    meta = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(meta, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _report_to(nlp: Language, on_step: OnStep) -> None:

@@ -17,5 +17,8 @@ class UserError(Exception):
     def __init__(self, what: str, where: str = "", fix: str = "") -> None:
         self.what, self.where, self.fix = what, where, fix
         message = f"{where}: {what}" if where else what
-        sentences = [message, fix] if fix else [message]
-        super().__init__(" ".join(text if text.endswith((".", "?", "!")) else f"{text}." for text in sentences))
+        super().__init__(" ".join(map(_sentence, [message, fix] if fix else [message])))
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "?", "!")) else f"{text}."

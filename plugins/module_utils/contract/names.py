@@ -28,7 +28,7 @@ TRAINING_PARAMETERS = (
     "vpc_id",
 )
 SERVING_PARAMETERS = (
-    "alarm_topic_arn",  # where alarms go; empty when nobody subscribed
+    "alarm_topic_arn",  # the SNS topic that alarms go to
     "desired_count",  # tasks to run once there is a model to serve
     "service_name",
     "task_definition_family",  # releases are revisions of this family

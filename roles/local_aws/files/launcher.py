@@ -106,6 +106,8 @@ def _becomes_healthy(ecs: ModuleType, service: dict[str, Any], balancer: dict[st
 
 
 def _answers(address: str | None, port: int, group: dict[str, Any]) -> bool:
+    if not address:
+        return False
     if group["HealthCheckPort"] != "traffic-port":
         port = int(group["HealthCheckPort"])
     connection = http.client.HTTPConnection(address, port, timeout=group["HealthCheckTimeoutSeconds"])

@@ -141,6 +141,11 @@ def commands(home: Home, options: argparse.Namespace) -> dict[str, dict[str, Any
     python = str(options.venv / "bin" / "python")
     base = {"PATH": process_runner.PATH, "HOME": str(home.folder), "LANG": "C.UTF-8"}
     engine = docker_engine(options.docker_host)
+    if engine is None and sys.platform != "linux":
+        raise Failure(
+            "Tasks can run as processes on Linux alone, and no Docker engine answers here: start one, "
+            "or name it by local_aws_docker_host."
+        )
     runner = {
         "argv": [python, str(HERE / "process_runner.py"), "--socket", str(home.socket), "--images",
                  str(options.images), "--containers", str(home.containers)],
@@ -174,11 +179,11 @@ def started(home: Home, options: argparse.Namespace) -> bool:
         "process-runner": (f"unix://{home.socket}", "/_ping"),
         "emulator": (f"http://{LOOPBACK}:{options.port}", "/_ministack/health"),
     }
-    running = home.processes()
-    if {
-        name: process["settings"] for name, process in running.items() if is_alive(process)
-    } == settings and all(ask(*answers[name]) is not None for name in wanted):
+    running = {name: process["settings"] for name, process in home.processes().items() if is_alive(process)}
+    if running == settings and all(ask(*answers[name]) is not None for name in wanted):
         return False
+    if options.check:
+        return True
     stopped(home)
     check_port(options.port)
     check_python(options.venv)
@@ -192,27 +197,30 @@ def started(home: Home, options: argparse.Namespace) -> bool:
     return True
 
 
-def stopped(home: Home) -> bool:
-    """Stop all; the tasks first. Returns whether anything ran."""
+def stopped(home: Home, check: bool = False) -> bool:
+    """Stop all; the tasks first. Returns whether anything ran. With ``check``, nothing is done."""
     processes = home.processes()
-    alive = [
-        name for name in ("emulator", "process-runner") if name in processes and is_alive(processes[name])
-    ]
-    for name in alive:
-        end(processes[name])
+    # The emulator before the runner: it has the tasks stop, and still answers them while they do.
+    alive = [process for process in reversed(processes.values()) if is_alive(process)]
+    if check:
+        return bool(alive)
+    for process in alive:
+        end(process)
     left = process_runner.end_leftovers(home.containers)
     home.record.unlink(missing_ok=True)
     return bool(alive or left)
 
 
-def absent(home: Home) -> bool:
-    """Stop all and remove the folder. Returns whether there was one."""
+def absent(home: Home, check: bool = False) -> bool:
+    """Stop all and remove the folder. Returns whether there was one. With ``check``, nothing is done."""
     if not home.folder.exists():
         return False
     if any(home.folder.iterdir()) and not home.logs.is_dir():
         raise Failure(
             f"{home.folder} is not the folder of a local AWS: it is left as it is. Check local_aws_home."
         )
+    if check:
+        return True
     stopped(home)
     home.socket.unlink(missing_ok=True)
     shutil.rmtree(home.folder)
@@ -340,6 +348,7 @@ def main() -> None:
     for state in ("started", "stopped", "absent"):
         options = states.add_parser(state)
         options.add_argument("--home", type=Path, required=True, help="folder for state, data and logs")
+        options.add_argument("--check", action="store_true", help="only say whether anything would change")
         if state == "started":
             options.add_argument(
                 "--venv", type=Path, required=True, help="virtual environment with the emulator"
@@ -358,7 +367,7 @@ def main() -> None:
             chosen.venv, chosen.images = chosen.venv.absolute(), chosen.images.absolute()
             changed = started(home, chosen)
         else:
-            changed = stopped(home) if chosen.state == "stopped" else absent(home)
+            changed = (stopped if chosen.state == "stopped" else absent)(home, chosen.check)
     except Failure as failure:
         sys.exit(str(failure))
     print(json.dumps({"changed": changed}))

@@ -130,7 +130,7 @@ def classify(words: str) -> str:
 def after_refusal(run: Run, demand: Demand, refusal: Refusal, now: datetime.datetime) -> Decision:
     """What becomes of a STARTING run that ECS started no task for."""
     if refusal.kind == CAPACITY:
-        decision = _wait_for_capacity(run, demand, refusal.words, now)
+        decision = _wait_for_capacity(run, demand, refusal.words, now, began=now)
         if isinstance(decision, TryAgain):
             # No task was made, so the attempt stays; but ECS may repeat the answer it gave to a token for a
             # day, so the next request carries another.
@@ -138,7 +138,7 @@ def after_refusal(run: Run, demand: Demand, refusal: Refusal, now: datetime.date
         return decision
     if refusal.kind == CONFIGURATION:
         return Fail(
-            f"ECS cannot start the task: {refusal.words}. {_configuration_fix(refusal.words, demand)}"
+            f"ECS cannot start the task: {refusal.words.rstrip('.')}. {_configuration_fix(refusal.words, demand)}"
         )
     return _retry(run, demand, f"ECS started no task and said: {refusal.words}")
 
@@ -209,9 +209,11 @@ def _after_stop(run: Run, demand: Demand, task: Task, now: datetime.datetime) ->
             pulled = container.get("reason") or stopped_because
             return _retry(run, demand, f"the trainer's image could not be pulled: {pulled}")
         if kind == CAPACITY:
-            return _wait_for_capacity(run, demand, words, now)
+            return _wait_for_capacity(run, demand, words, now, began=task.get("createdAt", now))
         if kind == CONFIGURATION:
-            return Fail(f"ECS could not start the task: {words}. {_configuration_fix(words, demand)}")
+            return Fail(
+                f"ECS could not start the task: {words.rstrip('.')}. {_configuration_fix(words, demand)}"
+            )
         return _retry(
             run, demand, f"{attempt} stopped before its container said how it ended: {stopped_because}"
         )
@@ -249,8 +251,10 @@ def _after_interruption(run: Run, what: str) -> Decision:
     )
 
 
-def _wait_for_capacity(run: Run, demand: Demand, words: str, now: datetime.datetime) -> TryAgain | Fail:
-    since = run.get("waiting_since") or now.isoformat(timespec="milliseconds")
+def _wait_for_capacity(
+    run: Run, demand: Demand, words: str, now: datetime.datetime, began: datetime.datetime
+) -> TryAgain | Fail:
+    since = run.get("waiting_since") or began.isoformat(timespec="milliseconds")
     wants = f"{_capacity_wanted(words, demand)} (ECS: {words})"
     if now - _time(since) > MAX_WAIT:
         hours = int(MAX_WAIT.total_seconds() // 3600)
@@ -295,17 +299,17 @@ def waits_for(task: Task, demand: Demand) -> str:
     """What a STARTING run waits for, now that it has a task."""
     kind = f"{'GPU' if demand.gpus else 'CPU'}{' spot' if demand.spot else ''}"
     created = task.get("createdAt")
-    since = f" since {_clock(created)}" if created else ""
+    since, at = (f" since {_clock(created)}", f" at {_clock(created)}") if created else ("", " just now")
     return {
         "PROVISIONING": f"waiting for an EC2 instance ({kind}){since}",
-        "PENDING": f"an instance is fetching the image and starting the container; asked for{since}",
-        "ACTIVATING": f"the container is starting; asked for{since}",
+        "PENDING": f"an instance is fetching the image and starting the container (asked for{at})",
+        "ACTIVATING": f"the container is starting (asked for{at})",
         "RUNNING": "the container has started; the trainer has not reported yet",
     }.get(task["lastStatus"], "")
 
 
 def _trainers_words(run: Run) -> str:
-    return f": {run['reason']}" if run["state"] == states.RUNNING and run.get("reason") else ""
+    return f": {run['reason'].rstrip('.')}" if run["state"] == states.RUNNING and run.get("reason") else ""
 
 
 def _log_of(task: Task) -> str:

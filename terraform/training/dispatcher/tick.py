@@ -157,9 +157,10 @@ class Dispatcher:
                     run_id, states.STARTING, attempt, reason=decision.reason, **decision.fields
                 )
             return False
-        log(type(decision).__name__, run_id, attempt=attempt, reason=decision.reason)
         if isinstance(decision, TryAgain):
+            log("next attempt", run_id, attempt=attempt + 1, reason=decision.reason)
             return self._runs.next_attempt(run_id, attempt, reason=decision.reason, **decision.fields)
+        log("failed", run_id, attempt=attempt, reason=decision.reason)
         written = {"reason": decision.reason, "ended": self._now()}
         if self._runs.move(run_id, states.ACTIVE, states.FAILED, attempt, **written):
             self._close(run | {"state": states.FAILED} | written, task, at_once=True)
@@ -168,7 +169,9 @@ class Dispatcher:
     def _adopt(self, run: Run) -> bool:
         """Record the task of a tick that was cut off before it could; a client token forgets it in time."""
         made = self._tasks.started_for(run["run_id"])
-        return bool(made) and self._runs.record_task(run["run_id"], run["attempt"], made[0]) is not None
+        if made:
+            self._runs.record_task(run["run_id"], run["attempt"], made[0])
+        return bool(made)
 
     def _start(self, run: Run) -> None:
         """Ask ECS for the task of a STARTING run; harmless if it was asked before with no answer heard."""

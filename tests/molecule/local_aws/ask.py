@@ -1,7 +1,8 @@
-"""Runs two tasks on a local AWS and looks where it listens: ``ask.py ENDPOINT HOME IMAGE`` prints what it found."""
+"""Runs two tasks on a local AWS and looks where it listens: ``ask.py ENDPOINT HOME IMAGE`` prints what it
+found.
+"""
 
 import json
-import os
 import socket
 import struct
 import sys
@@ -41,7 +42,7 @@ def run_task(endpoint: str, image: str, code: int) -> dict[str, Any]:
 def addresses(home: Path) -> list[str]:
     """The addresses on which the processes of a local AWS listen."""
     pids = [process["pid"] for process in json.loads((home / "processes.json").read_text()).values()]
-    files = [os.readlink(file) for pid in pids for file in Path(f"/proc/{pid}/fd").iterdir()]
+    files = [str(file.readlink()) for pid in pids for file in Path(f"/proc/{pid}/fd").iterdir()]
     found = set()
     for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:

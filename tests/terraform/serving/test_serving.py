@@ -1,9 +1,7 @@
-"""The serving stack: Terraform's own checks and tests, and what it must share with the rest of the project."""
+"""The serving stack: Terraform's own checks and tests, and what it shares with the rest of the project."""
 
-import os
 import re
-import shutil
-import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,25 +9,19 @@ from nerforge_contract import names
 
 
 @pytest.fixture(scope="module")
-def terraform(root: Path, tmp_path_factory: pytest.TempPathFactory):
-    """Runs Terraform in a copy of the stack whose tests folder is this one: it takes no tests from outside."""
-    stack = tmp_path_factory.mktemp("terraform") / "serving"
-    shutil.copytree(root / "terraform" / "serving", stack, ignore=shutil.ignore_patterns(".terraform"))
-    shutil.copytree(Path(__file__).parent, stack / "tests", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+def terraform(terraform_in: Callable[[str], Callable[..., str]]) -> Callable[..., str]:
+    """Runs Terraform in a copy of the stack."""
+    return terraform_in("serving")
 
-    def run(*arguments: str) -> str:
-        ended = subprocess.run(
-            ["terraform", *arguments, "-no-color"],
-            cwd=stack,
-            env={**os.environ, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"},
-            capture_output=True,
-            text=True,
-        )
-        assert ended.returncode == 0, ended.stdout + ended.stderr
-        return ended.stdout
 
-    run("init", "-backend=false", "-lockfile=readonly", "-input=false")
-    return run
+@pytest.fixture
+def source(root: Path) -> Callable[[str], str]:
+    """The text of one of the stack's files."""
+    return lambda name: (root / "terraform" / "serving" / f"{name}.tf").read_text()
+
+
+def test_it_is_formatted(terraform):
+    terraform("fmt", "-check", "-recursive", "-diff")
 
 
 def test_it_is_valid(terraform):
@@ -49,20 +41,24 @@ def test_both_stacks_use_the_same_terraform_and_provider(root: Path):
         assert training == serving, name
 
 
-def test_it_publishes_what_the_contract_names(root: Path):
-    text = (root / "terraform" / "serving" / "parameters.tf").read_text()
-    block = re.search(r"parameters = \{\n(.*?)\n  \}", text, re.DOTALL)[1]
+def test_it_publishes_what_the_contract_names(source):
+    block = re.search(r"parameters = \{\n(.*?)\n  \}", source("parameters"), re.DOTALL)[1]
     assert tuple(re.findall(r"^ {4}(\w+)\s+=", block, re.MULTILINE)) == names.SERVING_PARAMETERS
 
 
 def test_it_reads_only_what_the_contract_names(root: Path):
     texts = [path.read_text() for path in (root / "terraform" / "serving").glob("*.tf")]
     read = {name for text in texts for name in re.findall(r"local\.training\.(\w+)", text)}
-    assert read <= set(names.TRAINING_PARAMETERS)
+    assert {"bucket", "vpc_id"} <= read <= set(names.TRAINING_PARAMETERS)
 
 
-def test_the_container_is_the_contracts(root: Path):
-    text = (root / "terraform" / "serving" / "task.tf").read_text()
+def test_prefixes_are_the_contracts(source):
+    assert f"^{names.PREFIX_PATTERN}$" in source("variables")
+
+
+def test_the_container_is_the_contracts(source):
+    text = source("task")
     assert f"server_port = {names.SERVER_PORT}" in text
     assert f'name      = "{names.SERVER_CONTAINER}"' in text
-    assert names.PREFIX_PATTERN in (root / "terraform" / "serving" / "variables.tf").read_text()
+    variables = re.search(r"merge\(\{\n(.*?)\n  \}", text, re.DOTALL)[1]
+    assert {names.ENV_BUCKET, names.ENV_IMAGE} <= set(re.findall(r"(\w+) +=", variables))

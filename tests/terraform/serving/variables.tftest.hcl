@@ -22,7 +22,6 @@ run "values_that_cannot_be" {
     desired_count                = 0
     requests_per_task            = 0
     certificate_arn              = "ner.example.com"
-    allowed_cidrs                = ["10.0.0.1"]
     deregistration_delay_seconds = 3601
     alarm_email                  = "oncall"
     alarm_latency_seconds        = 0
@@ -38,7 +37,6 @@ run "values_that_cannot_be" {
     var.desired_count,
     var.requests_per_task,
     var.certificate_arn,
-    var.allowed_cidrs,
     var.deregistration_delay_seconds,
     var.alarm_email,
     var.alarm_latency_seconds,
@@ -63,15 +61,17 @@ run "values_that_do_not_go_together" {
   ]
 }
 
-run "a_prefix_that_ends_in_a_hyphen" {
+run "a_prefix_that_ends_in_a_hyphen_and_an_address_that_is_no_range" {
   command = plan
 
   variables {
-    prefix = "ner-"
+    prefix        = "ner-"
+    allowed_cidrs = ["10.0.0.1"]
   }
 
   expect_failures = [
     var.prefix,
+    var.allowed_cidrs,
   ]
 }
 

@@ -341,14 +341,13 @@ run "trainer_task" {
 
   assert {
     condition = {
-      for setting in ["name", "user", "readonlyRootFilesystem", "stopTimeout", "dockerSecurityOptions", "linuxParameters"] :
+      for setting in ["name", "user", "readonlyRootFilesystem", "stopTimeout", "linuxParameters"] :
       setting => jsondecode(aws_ecs_task_definition.trainer.container_definitions)[0][setting]
       } == {
       name                   = "trainer"
       user                   = "10001:10001"
       readonlyRootFilesystem = true
       stopTimeout            = 120
-      dockerSecurityOptions  = ["no-new-privileges"]
       linuxParameters        = { initProcessEnabled = true, capabilities = { add = [], drop = ["ALL"] } }
     }
     error_message = "The trainer must have no rights that it does not need, and time to stop."

@@ -56,15 +56,16 @@ class Gateway(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         headers = {name: value for name, value in self.headers.items() if name != "Host"}
         url = f"https://{service}.us-east-1.amazonaws.com{self.path}"
-        answer = requests.request(self.command, url, headers=headers, data=body)
+        answer = requests.request(self.command, url, headers=headers, data=body, stream=True)
+        content = b"" if self.command == "HEAD" else answer.content
+        length = answer.headers.get("Content-Length") if self.command == "HEAD" else len(content)
         self.send_response(answer.status_code)
         for name, value in answer.headers.items():
             if name.lower() not in ("content-length", "connection", "transfer-encoding"):
                 self.send_header(name, value)
-        self.send_header("Content-Length", str(len(answer.content)))
+        self.send_header("Content-Length", str(length))
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(answer.content)
+        self.wfile.write(content)
 
     do_GET = do_HEAD = do_POST = do_PUT = answer
 
@@ -146,7 +147,7 @@ def test_submit_follow_and_list(site):
         time.sleep(1)
         runs.move(run_id, "RUNNING", "SUCCEEDED", 1, model="people:1", scores=scores)
 
-    trainer = threading.Thread(target=train)
+    trainer = threading.Thread(target=train, daemon=True)
     trainer.start()
     printed, results = site.play(
         {"nerforge.aws.training_run": {"spec": "spec.yml"}},
@@ -154,7 +155,8 @@ def test_submit_follow_and_list(site):
         {"nerforge.aws.training_run_info": {"display": True}},
         {"nerforge.aws.model_info": {"display": True}},
     )
-    trainer.join()
+    assert not any(result.get("failed") for result in results), results
+    trainer.join(5)
     submitted, followed, listed, models = results
     assert submitted["changed"] and submitted["data"]["train"] == {
         "sentences": 1,

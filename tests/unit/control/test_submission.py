@@ -185,7 +185,8 @@ def test_a_good_spec_becomes_a_run_with_its_data_and_a_message(stack, submit, li
     specs.validate(run["spec"], submitted=True)
     body = stack.aws.client("s3").get_object(Bucket="nerforge-bucket", Key=train)["Body"].read()
     assert body.decode() == CONLL
-    assert any(line.split()[:3] == ["train", "2", "sentences"] and "LOC 1, PER 1" in line for line in lines)
+    assert "train: 2 sentences, 2 entities (LOC 1, PER 1), of train.conll" in lines
+    assert "uploaded: train.conll (37 B)" in lines
 
 
 def test_the_same_data_is_uploaded_once(submit, lines):

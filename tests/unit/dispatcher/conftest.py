@@ -1,7 +1,8 @@
 """A world for the dispatcher: SQS and DynamoDB by moto, ECS by a fake that is stricter than moto's.
 
-The fake answers in place of the network, so that botocore checks each request against the service's model, and
-turns each answer and each error into what the product sees on AWS; the answers are checked against the model, too.
+The fake answers in place of the network, so that botocore checks each request against the service's model,
+and turns each answer and each error into what the product sees on AWS; the answers are checked against the
+model, too.
 """
 
 import datetime
@@ -70,7 +71,9 @@ class FakeEcs:
     def refuse(self, reason: str, detail: str = "") -> None:
         """Let the next RunTask answer with this failure."""
         failure = {"arn": f"arn:aws:ecs:{REGION}:{ACCOUNT}:container-instance/x", "reason": reason}
-        self.next_answers.append({"tasks": [], "failures": [failure | ({"detail": detail} if detail else {})]})
+        self.next_answers.append(
+            {"tasks": [], "failures": [failure | ({"detail": detail} if detail else {})]}
+        )
 
     def reject(self, code: str, message: str = "", **fields: Any) -> None:
         """Let the next RunTask be an error."""
@@ -87,9 +90,14 @@ class FakeEcs:
     def set_running(self, task: dict[str, Any]) -> None:
         task.update(lastStatus="RUNNING", startedAt=self.clock().timestamp())
 
-    def stop(self, task: dict[str, Any], exit_code: int | None = None, reason: str = "", **fields: Any) -> None:
+    def stop(
+        self, task: dict[str, Any], exit_code: int | None = None, reason: str = "", **fields: Any
+    ) -> None:
         """End a task: its container says ``exit_code`` and ``reason``, ``fields`` are the task's."""
-        defaults = {"stopCode": "EssentialContainerExited", "stoppedReason": "Essential container in task exited"}
+        defaults = {
+            "stopCode": "EssentialContainerExited",
+            "stoppedReason": "Essential container in task exited",
+        }
         task.update({"desiredStatus": "STOPPED", "lastStatus": "STOPPED"} | defaults | fields)
         container = task["containers"][0]
         container["lastStatus"] = "STOPPED"
@@ -100,6 +108,10 @@ class FakeEcs:
 
     def forget(self, task: dict[str, Any]) -> None:
         del self.tasks[task["taskArn"]]
+
+    def forget_tokens(self) -> None:
+        """A day passes."""
+        self._by_token.clear()
 
     def called(self, operation: str) -> list[dict[str, Any]]:
         return [request for name, request in self.calls if name == operation]
@@ -184,11 +196,13 @@ class FakeEcs:
         return {"task": task}
 
     def _ListTasks(self, body: dict[str, Any]) -> dict[str, Any]:
-        return {"taskArns": [task["taskArn"] for task in self.alive() if task["startedBy"] == body["startedBy"]]}
+        return {
+            "taskArns": [task["taskArn"] for task in self.alive() if task["startedBy"] == body["startedBy"]]
+        }
 
 
 class Clients:
-    """A dispatcher's clients, made once since that is slow; ``world`` and ``around`` change from test to test."""
+    """A dispatcher's clients, made once since that is slow; ``world`` and ``around`` change with the test."""
 
     def __init__(self) -> None:
         self.world: World | None = None
@@ -227,7 +241,9 @@ class World:
         self.table = dynamodb.create_table(
             TableName="runs",
             BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("run_id", "state")],
+            AttributeDefinitions=[
+                {"AttributeName": name, "AttributeType": "S"} for name in ("run_id", "state")
+            ],
             KeySchema=[{"AttributeName": "run_id", "KeyType": "HASH"}],
             GlobalSecondaryIndexes=[
                 {

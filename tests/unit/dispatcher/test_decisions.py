@@ -21,9 +21,7 @@ from demand import Demand
 from nerforge_contract import states
 
 NOW = datetime.datetime(2026, 3, 1, 12, 0, tzinfo=datetime.UTC)
-DEMAND = Demand(
-    model="people", vcpu=2, memory_mib=3072, gpus=0, spot=False, retries=2, time_limit_minutes=60
-)
+DEMAND = Demand(model="people", vcpu=2, memory_mib=3072, gpus=0, spot=False, retries=2, time_limit_minutes=60)
 LOG = "Its log stream ends in trainer/abc"
 
 
@@ -45,7 +43,10 @@ def stopped(code: int | None = None, container_reason: str = "", **fields):
     container = {"name": "trainer"} | ({} if code is None else {"exitCode": code})
     if container_reason:
         container["reason"] = container_reason
-    return task("STOPPED", desiredStatus="STOPPED", containers=[{"name": "agent", "exitCode": 0}, container]) | fields
+    return (
+        task("STOPPED", desiredStatus="STOPPED", containers=[{"name": "agent", "exitCode": 0}, container])
+        | fields
+    )
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,9 @@ def test_a_good_message(body, run_id):
     assert read_message(body) == (run_id, "")
 
 
-@pytest.mark.parametrize("body", ["", "null", "3", '""', "[]", "{}", '{"run": null}', '{"Run": "x"}', "1" * 5000])
+@pytest.mark.parametrize(
+    "body", ["", "null", "3", '""', "[]", "{}", '{"run": null}', '{"Run": "x"}', "1" * 5000]
+)
 def test_a_message_that_names_no_run(body):
     run_id, problem = read_message(body)
     assert run_id is None
@@ -100,7 +103,11 @@ def test_what_ecs_words_mean(words, kind):
 @pytest.mark.parametrize(
     ("words", "demand", "said"),
     [
-        ("RESOURCE:CPU", {}, "no instance has 2 vCPUs free. Wait, lower resources.vcpu, or allow a larger CPU"),
+        (
+            "RESOURCE:CPU",
+            {},
+            "no instance has 2 vCPUs free. Wait, lower resources.vcpu, or allow a larger CPU",
+        ),
         ("RESOURCE:MEMORY", {}, "no instance has 3072 MiB free. Wait, lower resources.memory_mib"),
         ("RESOURCE:GPU", {"gpus": 4}, "no instance has 4 GPUs free. Wait, lower resources.gpus"),
         ("RESOURCE:PORTS", {"gpus": 1}, "no GPU instance can take the task now"),
@@ -143,7 +150,7 @@ INTERRUPTED = "was interrupted"
         (
             stopped(137, "OutOfMemoryError: Container killed due to memory usage"),
             Fail,
-            "attempt 1 needed more memory than it was given. Raise resources.memory_mib in the spec (now 3072)",
+            "more memory than it was given. Raise resources.memory_mib in the spec (now 3072)",
             {},
         ),
         (stopped(137, stopCode="SpotInterruption"), TryAgain, INTERRUPTED, {"interruptions": 1}),
@@ -175,7 +182,7 @@ INTERRUPTED = "was interrupted"
             stopped(stopCode="TaskFailedToStart", stoppedReason="RESOURCE:GPU"),
             TryAgain,
             "waiting for room since",
-            {"waiting_since": "2026-03-01T12:00:00.000+00:00"},
+            {"waiting_since": "2026-03-01T11:30:00.000+00:00"},
         ),
         (
             stopped(stopCode="TaskFailedToStart", stoppedReason="ATTRIBUTE"),
@@ -190,7 +197,12 @@ INTERRUPTED = "was interrupted"
             {"retries_used": 1},
         ),
         (stopped(), TryAgain, "before its container said how it ended", {"retries_used": 1}),
-        (task("STOPPED", containers=[]), TryAgain, "before its container said how it ended", {"retries_used": 1}),
+        (
+            task("STOPPED", containers=[]),
+            TryAgain,
+            "before its container said how it ended",
+            {"retries_used": 1},
+        ),
         (None, TryAgain, "stopped without a word", {"retries_used": 1}),
     ],
 )
@@ -204,7 +216,7 @@ def test_how_a_task_ended(seen, kind, said, fields):
 
 
 def test_the_trainers_own_words_are_in_the_reason():
-    decision = after_sighting(run(reason="OSError: disk full"), DEMAND, stopped(1), NOW)
+    decision = after_sighting(run(reason="OSError: disk full."), DEMAND, stopped(1), NOW)
     assert decision.reason == f"retry 1 of 2: attempt 1 failed with exit code 1: OSError: disk full. {LOG}"
 
 
@@ -243,7 +255,7 @@ def test_a_failure_ends_the_wait_for_room():
     ("status", "said"),
     [
         ("PROVISIONING", "waiting for an EC2 instance (GPU spot) since 2026-03-01 11:30 UTC"),
-        ("PENDING", "fetching the image and starting the container; asked for since 2026-03-01 11:30 UTC"),
+        ("PENDING", "fetching the image and starting the container (asked for at 2026-03-01 11:30 UTC)"),
         ("ACTIVATING", "the container is starting"),
         ("RUNNING", "the trainer has not reported yet"),
         ("STOPPING", ""),

@@ -1,7 +1,8 @@
 """What a tick does to runs, messages and tasks.
 
-Cases: a run is started · the request · messages that cannot be used · duplicates · the cap · refusals and errors of
-RunTask · retries · interruptions · the time limit · cancelled runs · the slot · lost messages · one bad run.
+Cases: a run is started · the request · messages that cannot be used · duplicates · the cap · refusals and
+errors of RunTask · retries · interruptions · the time limit · cancelled runs · the slot · lost messages · one
+bad run.
 """
 
 import json
@@ -255,8 +256,8 @@ def test_a_run_without_capacity_waits_says_since_when_and_is_asked_for_again(wor
     assert run["state"] == states.STARTING
     since = world.clock().strftime("%Y-%m-%d %H:%M UTC")
     assert run["reason"] == (
-        f"waiting for room since {since}: no instance has 3072 MiB free. Wait, lower resources.memory_mib, or "
-        "allow a larger CPU instance type or a higher maximum of CPU instances in the training stack "
+        f"waiting for room since {since}: no instance has 3072 MiB free. Wait, lower resources.memory_mib, "
+        "or allow a larger CPU instance type or a higher maximum of CPU instances in the training stack "
         "(ECS: RESOURCE:MEMORY)"
     )
     world.ecs.refuse("RESOURCE:CPU")
@@ -328,7 +329,9 @@ def test_a_request_that_ecs_finds_wrong_fails_the_run(world):
     world.tick()
 
     assert world.state(run_id) == states.FAILED
-    assert "InvalidParameter: Invalid setting for container 'trainer'." in world.reason(run_id)
+    assert "InvalidParameter: Invalid setting for container 'trainer'. Check resources" in world.reason(
+        run_id
+    )
     assert "memory_mib 3072" in world.reason(run_id)
 
 
@@ -369,6 +372,17 @@ def test_a_token_used_with_other_parameters_means_that_its_task_is_the_runs(worl
 
     assert world.runs.get(run_id)["task_arn"] == task["taskArn"]
     assert len(world.ecs.tasks) == 1
+
+
+def test_a_task_whose_token_ecs_has_forgotten_is_found_by_the_run_it_was_started_for(world):
+    run_id, task = world.started()
+    world.table.update_item(Key={"run_id": run_id}, UpdateExpression="REMOVE task_arn, task_recorded")
+    world.ecs.forget_tokens()
+
+    world.tick()
+
+    assert world.runs.get(run_id)["task_arn"] == task["taskArn"]
+    assert len(world.ecs.of(run_id)) == 1
 
 
 # --- how tasks end ---
@@ -519,7 +533,7 @@ def test_a_cancelled_run_keeps_its_slot_until_its_task_is_gone(world):
 
 
 def test_a_trainer_that_has_succeeded_is_given_time_to_exit(world):
-    run_id, task = world.started()
+    run_id, _ = world.started()
     world.runs.move(run_id, states.RUNNING, states.SUCCEEDED, ended=world.clock().isoformat())
     world.tick()
     assert world.ecs.called("StopTask") == []

@@ -48,7 +48,13 @@ def emulator_venv(root: Path) -> Path:
     wanted, installed = FILES / "requirements.txt", folder / "requirements.txt"
     if not installed.exists() or installed.read_bytes() != wanted.read_bytes():
         venvs.create(folder, clear=True, with_pip=True)
-        pip = [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
+        pip = [
+            folder / "bin" / "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--require-hashes",
+        ]
         subprocess.run([*pip, "-r", wanted], check=True)
         installed.write_bytes(wanted.read_bytes())
     return folder
@@ -198,6 +204,8 @@ class LocalAws:
     def command(self, state: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """What the role runs; ``options`` stand in for its own."""
         words = [sys.executable, FILES / "local_aws.py", state, f"--home={self.home}"]
+        if options.pop("check", False):
+            words.append("--check")
         if state == "started":
             own = {"venv": self.venv, "images": self.images.folder, "port": self.port, "docker-host": "none"}
             words += [f"--{name}={value}" for name, value in (own | options).items()]
@@ -227,7 +235,9 @@ def make_local_aws(emulator_venv: Path, free_port: Callable[[], int]) -> Callabl
 
 
 @pytest.fixture(scope="session")
-def local_aws(make_local_aws: Callable[[Path], LocalAws], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
+def local_aws(
+    make_local_aws: Callable[[Path], LocalAws], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LocalAws]:
     """One that runs, for tests that leave it running."""
     local_aws = make_local_aws(tmp_path_factory.mktemp("aws"))
     local_aws.bring("started")

@@ -1,6 +1,8 @@
-"""Shows what the emulator does, stock or with the launcher's changes: ``probe.py NAME [changed]`` prints it as JSON.
+"""Shows what the emulator does, stock or with the launcher's changes: ``probe.py NAME [changed]`` prints it
+as JSON.
 
-Run by the Python of the emulator's environment. Docker is played, so each probe sees one private function alone.
+Run by the Python of the emulator's environment. Docker is played, so each probe sees one private function
+alone.
 """
 
 import json
@@ -266,7 +268,11 @@ def watch():
     deadline = time.monotonic() + 5
     while watched["lastStatus"] != "STOPPED" and time.monotonic() < deadline:
         time.sleep(0.01)
-    return {"busy": inspected > 3, "state": watched["lastStatus"], "code": watched["containers"][0]["exitCode"]}
+    return {
+        "busy": inspected > 3,
+        "state": watched["lastStatus"],
+        "code": watched["containers"][0]["exitCode"],
+    }
 
 
 def endpoint():

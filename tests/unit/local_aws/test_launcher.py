@@ -1,6 +1,7 @@
 """Each of the launcher's changes, held against the emulator as it is released.
 
-Where a test of the stock behaviour fails, the emulator has caught up: drop the change of that name from the launcher.
+Where a test of the stock behaviour fails, the emulator has caught up: drop the change of that name from the
+launcher.
 """
 
 import json

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import urllib.request
 from http.server import BaseHTTPRequestHandler
@@ -37,18 +38,13 @@ def own(make_local_aws, tmp_path):
 
 def listening(pids):
     """The addresses on which processes listen, as hexadecimal numbers."""
-    inodes = {
-        os.readlink(file)
-        for pid in pids
-        for file in Path(f"/proc/{pid}/fd").iterdir()
-        if os.readlink(file).startswith("socket:")
-    }
+    open_files = {str(file.readlink()) for pid in pids for file in Path(f"/proc/{pid}/fd").iterdir()}
     rows = [
         line.split()
         for table in ("tcp", "tcp6", "udp", "udp6")
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
     ]
-    return {row[1] for row in rows if f"socket:[{row[9]}]" in inodes and row[3] in ("0A", "07")}
+    return {row[1] for row in rows if f"socket:[{row[9]}]" in open_files and row[3] in ("0A", "07")}
 
 
 def alive(pid):
@@ -72,6 +68,16 @@ def test_other_settings_restart_it(own, tmp_path):
     assert not set(before.values()) & set(own.processes().values())
 
 
+def test_check_only_says_what_would_change(own):
+    assert own.bring("started", check=True) is True
+    assert not own.home.exists()
+    own.bring("started")
+    before = own.processes()
+    assert own.bring("started", check=True) is False
+    assert own.bring("stopped", check=True) is own.bring("absent", check=True) is True
+    assert all(map(alive, before.values()))
+
+
 def test_what_died_is_started_again(own):
     own.bring("started")
     os.kill(own.processes()["process-runner"], signal.SIGKILL)
@@ -82,8 +88,12 @@ def test_what_died_is_started_again(own):
 def serve(own, wait_until):
     """A service behind a load balancer. Returns a function that asks it."""
     balancers, ecs = own.client("elbv2"), own.client("ecs")
-    balancer = balancers.create_load_balancer(Name="web", Subnets=["subnet-1", "subnet-2"])["LoadBalancers"][0]
-    group = balancers.create_target_group(Name="web", Port=8080, Protocol="HTTP", TargetType="ip", VpcId="vpc-1")
+    balancer = balancers.create_load_balancer(Name="web", Subnets=["subnet-1", "subnet-2"])["LoadBalancers"][
+        0
+    ]
+    group = balancers.create_target_group(
+        Name="web", Port=8080, Protocol="HTTP", TargetType="ip", VpcId="vpc-1"
+    )
     group = group["TargetGroups"][0]["TargetGroupArn"]
     balancers.create_listener(
         LoadBalancerArn=balancer["LoadBalancerArn"],
@@ -271,6 +281,15 @@ def test_a_docker_engine_takes_the_runner_s_place(own, engine, monkeypatch, name
     assert f"DOCKER_HOST={engine}" in environment
     # Loopback, and the bridge by which containers reach it.
     assert listening(own.processes().values()) == {f"0100007F:{own.port:04X}", f"0200007F:{own.port:04X}"}
+
+
+def test_elsewhere_than_on_linux_there_must_be_an_engine(files, tmp_path):
+    script = "import sys; sys.platform = 'darwin'; import local_aws; local_aws.main()"
+    options = ["--venv=v", "--images=i", "--port=1", "--docker-host=none"]
+    words = [sys.executable, "-c", script, "started", f"--home={tmp_path}", *options]
+    failed = subprocess.run(words, cwd=files, capture_output=True, text=True)
+    assert failed.returncode == 1
+    assert "no Docker engine answers here" in failed.stderr
 
 
 def test_an_engine_that_is_named_must_answer(own):

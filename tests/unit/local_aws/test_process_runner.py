@@ -77,8 +77,9 @@ def test_the_environment_is_the_image_s_and_the_request_s_alone(runner, images):
 
 
 def test_two_containers_serve_on_the_same_port(runner, images, free_port, wait_until):
-    script = "import os, socket, sys, time; s = socket.create_server((os.environ['NERFORGE_HOST'], int(sys.argv[1])))"
-    image = images.stage("server", "1", *PYTHON, f"{script}; print('up', flush=True); time.sleep(60)")
+    listen = "s = socket.create_server((os.environ['NERFORGE_HOST'], int(sys.argv[1])))"
+    script = f"import os, socket, sys, time; {listen}; print('up', flush=True); time.sleep(60)"
+    image = images.stage("server", "1", *PYTHON, script)
     port = free_port()
     containers = [runner.run(image, Cmd=[str(port)]) for _ in range(2)]
     addresses = {runner.inspect(container)["NetworkSettings"]["IPAddress"] for container in containers}
@@ -142,7 +143,13 @@ def test_a_followed_log_never_breaks_a_line(runner, images):
 
 @pytest.mark.parametrize(
     "reference",
-    ["registry/nerforge/none:1", "registry/nerforge/tool:none", "tool", "tool@sha256:" + 64 * "0", "registry/..:1"],
+    [
+        "registry/nerforge/none:1",
+        "registry/nerforge/tool:none",
+        "tool",
+        "tool@sha256:" + 64 * "0",
+        "registry/..:1",
+    ],
 )
 def test_an_image_that_is_not_staged_is_docker_s_404(runner, images, reference):
     images.stage("tool", "1", "/bin/true")

@@ -1,4 +1,6 @@
-"""A service rolls between two versions under a constant load, through the load balancer, and no request fails."""
+"""A service rolls between two versions under a constant load, through the load balancer, and no request
+fails.
+"""
 
 import threading
 import urllib.request
@@ -81,7 +83,9 @@ def definitions(local_aws):
 def service(local_aws, definitions):
     """The service, behind a load balancer. Returns the url to ask it by."""
     balancers = local_aws.client("elbv2")
-    balancer = balancers.create_load_balancer(Name="rolling", Subnets=["subnet-1", "subnet-2"])["LoadBalancers"][0]
+    balancer = balancers.create_load_balancer(Name="rolling", Subnets=["subnet-1", "subnet-2"])[
+        "LoadBalancers"
+    ][0]
     group = balancers.create_target_group(
         Name="rolling",
         Port=8080,
@@ -142,7 +146,9 @@ def test_it_rolls_between_versions_and_back_from_a_crash_with_no_request_failed(
         ecs.update_service(cluster="rolling", service="rolling", taskDefinition=definitions["crash"])
         assert described()["deployments"][0]["taskDefinition"] == definitions["crash"]
         wait_until(lambda: steady(definitions["one"]), 60)
-        crashed = len(ecs.list_tasks(cluster="rolling", desiredStatus="STOPPED", family="rolling")["taskArns"])
+        crashed = len(
+            ecs.list_tasks(cluster="rolling", desiredStatus="STOPPED", family="rolling")["taskArns"]
+        )
 
     messages = [event["message"] for event in described()["events"]]
     assert any("deployment circuit breaker was triggered" in message for message in messages)

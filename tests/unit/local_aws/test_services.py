@@ -1,4 +1,6 @@
-"""What the product asks of AWS, asked of the emulator: where it lacks something, the story can't be told locally."""
+"""What the product asks of AWS, asked of the emulator: where it lacks something, the story can't be told
+locally.
+"""
 
 import io
 import json
@@ -20,7 +22,10 @@ def table(local_aws, name, keys, index=None):
     attributes = [*keys, *(["state"] if index else [])]
     fields = {"AttributeDefinitions": [{"AttributeName": name, "AttributeType": "S"} for name in attributes]}
     if index:
-        schema = [{"AttributeName": "state", "KeyType": "HASH"}, {"AttributeName": keys[0], "KeyType": "RANGE"}]
+        schema = [
+            {"AttributeName": "state", "KeyType": "HASH"},
+            {"AttributeName": keys[0], "KeyType": "RANGE"},
+        ]
         fields["GlobalSecondaryIndexes"] = [
             {"IndexName": index, "KeySchema": schema, "Projection": {"ProjectionType": "ALL"}}
         ]
@@ -113,7 +118,10 @@ def test_models_are_numbered_registered_once_and_pointed_at(models):
     assert models.move_alias("m", "production", 2, 1)
     assert models.alias("m", "production")["version"] == 2
     versions, aliases = models.all("m")
-    assert ([version["version"] for version in versions], [alias["alias"] for alias in aliases]) == ([2], ["production"])
+    assert ([version["version"] for version in versions], [alias["alias"] for alias in aliases]) == (
+        [2],
+        ["production"],
+    )
 
 
 def test_a_conditional_write_has_one_winner(local_aws):
@@ -135,8 +143,7 @@ def test_a_conditional_write_has_one_winner(local_aws):
 HANDLER = """
 import json, os, boto3
 def handler(event, context):
-    body = json.dumps({"event": event, "word": os.environ["WORD"], "key": os.environ.get("AWS_SECRET_ACCESS_KEY")})
-    boto3.client("s3").put_object(Bucket="events", Key=event["id"], Body=body)
+    boto3.client("s3").put_object(Bucket="events", Key=event["id"], Body=json.dumps(event))
     return os.environ["WORD"]
 """
 
@@ -145,7 +152,9 @@ def handler(event, context):
 def function(local_aws):
     """A Lambda function that writes each event into a bucket, by boto3's own endpoint and credentials."""
     local_aws.client("s3").create_bucket(Bucket="events")
-    role = local_aws.client("iam").create_role(RoleName="function", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    role = local_aws.client("iam").create_role(RoleName="function", AssumeRolePolicyDocument="{}")["Role"][
+        "Arn"
+    ]
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("dispatcher.py", HANDLER)
@@ -227,7 +236,10 @@ def test_a_task_s_exit_code_and_log_are_told(local_aws, ecs, wait_until, code):
     arn = run_task(local_aws, f'echo "$AWS_ENDPOINT_URL"; exit {code}', name=f"exit{code}")
     task = until(wait_until, ecs, arn, "STOPPED")
     assert task["containers"][0]["exitCode"] == code
-    assert (task["stopCode"], task["stoppedReason"]) == ("EssentialContainerExited", "Essential container exited")
+    assert (task["stopCode"], task["stoppedReason"]) == (
+        "EssentialContainerExited",
+        "Essential container exited",
+    )
     stream = f"t/exit{code}/{arn.rpartition('/')[2]}"
     logs = local_aws.client("logs")
     lines = wait_until(
@@ -244,7 +256,9 @@ def test_an_image_that_is_not_staged_is_the_task_s_reason(local_aws, ecs, wait_u
 
 
 def test_a_stopped_task_gets_its_time_and_keeps_its_exit_code(local_aws, ecs, wait_until):
-    arn = run_task(local_aws, "trap 'sleep 1; echo saved; exit 75' TERM; while :; do sleep 0.05; done", name="saves")
+    arn = run_task(
+        local_aws, "trap 'sleep 1; echo saved; exit 75' TERM; while :; do sleep 0.05; done", name="saves"
+    )
     until(wait_until, ecs, arn, "RUNNING")
     time.sleep(0.5)  # for the shell to set its trap
     asked = ecs.stop_task(cluster="c", task=arn, reason="enough")["task"]
@@ -254,7 +268,9 @@ def test_a_stopped_task_gets_its_time_and_keeps_its_exit_code(local_aws, ecs, wa
     assert (task["containers"][0]["exitCode"], task["stoppedReason"]) == (75, "enough")
     logs = local_aws.client("logs")
     stream = f"t/saves/{arn.rpartition('/')[2]}"
-    wait_until(lambda: logs.filter_log_events(logGroupName="/tasks", logStreamNames=[stream])["events"] or None)
+    wait_until(
+        lambda: logs.filter_log_events(logGroupName="/tasks", logStreamNames=[stream])["events"] or None
+    )
 
 
 def test_a_client_token_starts_one_task(ecs, local_aws):

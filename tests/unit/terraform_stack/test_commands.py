@@ -114,6 +114,17 @@ def test_a_lock_file_is_not_rewritten():
     assert "-backend-config=b.json" in terraform.init_arguments("b.json", has_lock_file=True)
 
 
+def test_the_command_that_unlocks_shows_no_credentials():
+    env = {
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:4566",
+        "AWS_SECRET_ACCESS_KEY": "s3cret",
+        "TF_DATA_DIR": "/data",
+    }
+    assert terraform.unlock_command(env, "/bin/terraform", "/stack") == (
+        "AWS_ENDPOINT_URL=http://127.0.0.1:4566 TF_DATA_DIR=/data /bin/terraform -chdir=/stack force-unlock"
+    )
+
+
 LOCK = """
 provider "registry.terraform.io/hashicorp/aws" {
   version     = "5.100.0"

@@ -17,6 +17,10 @@ def lines_of(sample: str, line=terraform.line) -> list[str]:
     return [text for text in map(line, events_of(sample)) if text]
 
 
+def failure_of(sample: str, *arguments: str) -> str:
+    return terraform.failure(terraform.Ended(1, events_of(sample), ""), *arguments)
+
+
 def test_each_resource_gets_its_line():
     assert lines_of("apply") == [
         "  1 to create, 1 to change, 1 to destroy",
@@ -135,20 +139,20 @@ def test_check_mode_lists_the_planned_resources():
 
 
 def test_a_failure_names_file_line_resource_and_reason():
-    message = terraform.failure(events_of("failed"), "", "apply /stack", "unlock")
+    message = failure_of("failed", "apply /stack", "unlock")
     assert message.startswith("Terraform could not apply /stack.")
     assert "main.tf:35, terraform_data.broken[0]: local-exec provisioner error" in message
     assert "exit status 3" in message
 
 
 def test_a_refused_variable_is_explained_in_the_stacks_words():
-    message = terraform.failure(events_of("refused"), "", "apply /stack", "unlock")
+    message = failure_of("refused", "apply /stack", "unlock")
     assert "main.tf:1: Invalid value for variable" in message
     assert "word is too long." in message
 
 
 def test_a_locked_state_comes_with_its_fix():
-    message = terraform.failure(events_of("locked"), "", "apply /stack", "terraform force-unlock")
+    message = failure_of("locked", "apply /stack", "terraform force-unlock")
     assert "locked by user@host since 2026-" in message
     assert message.endswith("terraform force-unlock 7a9592e5-6475-473b-a078-385980937321")
     assert "-lock=false" not in message
@@ -156,18 +160,20 @@ def test_a_locked_state_comes_with_its_fix():
 
 def test_a_lock_that_cannot_be_had_at_all_is_not_called_locked():
     diagnostic = {"severity": "error", "summary": terraform.LOCKED, "detail": "Error message: access denied"}
-    message = terraform.failure([{"type": "diagnostic", "diagnostic": diagnostic}], "", "apply", "unlock")
+    message = terraform.failure(
+        terraform.Ended(1, [{"type": "diagnostic", "diagnostic": diagnostic}], ""), "apply"
+    )
     assert "access denied" in message
     assert "locked by" not in message
 
 
 def test_a_crash_without_a_diagnostic_shows_what_was_written():
-    assert "panic: nil" in terraform.failure([], "panic: nil", "apply /stack", "unlock")
+    assert "panic: nil" in terraform.failure(terraform.Ended(2, [], "panic: nil"), "apply /stack")
 
 
 def test_the_same_diagnostic_is_told_once():
     diagnostic = {"type": "diagnostic", "diagnostic": {"severity": "error", "summary": "execution halted"}}
-    assert terraform.failure([diagnostic, diagnostic], "", "apply", "").count("execution halted") == 1
+    assert terraform.failure(terraform.Ended(1, [diagnostic] * 2, ""), "apply").count("execution halted") == 1
 
 
 def test_an_undeclared_variable_is_a_warning():

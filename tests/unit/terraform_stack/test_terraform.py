@@ -75,9 +75,7 @@ def test_events_come_while_terraform_runs(run: Run, tmp_path: Path):
 def test_a_failure_is_explained(run: Run, tmp_path: Path):
     ended = run(arguments(tmp_path, "broken"))
     assert ended.exit_code == 1
-    assert "terraform_data.broken[0]: local-exec provisioner error" in terraform.failure(
-        ended.events, ended.noise, "apply", ""
-    )
+    assert "terraform_data.broken[0]: local-exec provisioner error" in terraform.failure(ended, "apply")
 
 
 def test_a_locked_state_is_explained(run: Run, tmp_path: Path):
@@ -87,7 +85,7 @@ def test_a_locked_state_is_explained(run: Run, tmp_path: Path):
         if event["type"] == "provision_start":
             # A plan of its own that asks for the lock, where check mode would not.
             beside = run([a for a in arguments(tmp_path, "two", check=True) if a != "-lock=false"])
-            told.append(terraform.failure(beside.events, beside.noise, "plan", "unlock"))
+            told.append(terraform.failure(beside, "plan", "unlock"))
 
     run(arguments(tmp_path, "slow"), apply_beside)
     assert "The state is locked by" in told[0]

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
+from unittest import mock
 
 import boto3
 import pytest
@@ -99,8 +101,8 @@ def spec_of(aws: Aws, content: str) -> dict[str, Any]:
 
 @pytest.fixture
 def aws():
-    """An account with the bucket and the tables, all empty."""
-    with mock_aws():
+    """An account with the bucket and the tables, all empty; the environment is restored afterwards."""
+    with mock.patch.dict(os.environ), mock_aws():
         yield account()
 
 

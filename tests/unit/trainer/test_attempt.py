@@ -53,6 +53,50 @@ def failure(aws, settings):
     return run["reason"]
 
 
+# The trainer's process as ECS starts it, except that its AWS is in it.
+PROCESS = """
+import os, sys
+sys.path[:0] = {path!r}
+import conftest
+from nerforge_trainer.__main__ import main
+with conftest.mock_aws():
+    aws = conftest.account()
+    wanted = conftest.spec_of(aws, {content!r})
+    wanted["hyperparameters"] |= {hyperparameters!r}
+    settings = aws.start(wanted)
+    os.environ.update(NERFORGE_RUN=settings.run_id, NERFORGE_ATTEMPT="1", NERFORGE_BUCKET=settings.bucket,
+                      NERFORGE_RUNS_TABLE=settings.runs_table, NERFORGE_MODELS_TABLE=settings.models_table)
+    code = main()
+    print(aws.runs.get(settings.run_id)["state"], *(model["sha256"] for model in aws.models.all()[0]))
+sys.exit(code)
+"""
+
+
+@pytest.fixture
+def process(root):
+    """Start a trainer's process with this data, these hyperparameters and this environment."""
+    folders = (".nerforge/test-path", "containers/trainer", "tests/unit/trainer")
+    path = [str(root / folder) for folder in folders]
+    started = []
+
+    def process(content, hyperparameters, **environment):
+        script = PROCESS.format(path=path, content=content, hyperparameters=hyperparameters)
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-c", script],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=os.environ | environment,
+            )
+        )
+        return started[-1]
+
+    yield process
+    for one in started:
+        one.kill()
+
+
 # --- the story ---
 
 
@@ -154,6 +198,15 @@ def test_versions_count_up_and_the_same_seed_gives_the_same_bytes(aws, attempt, 
         assert attempt(settings) == states.EXIT_DONE
     assert aws.read(artifact_key(1)) == aws.read(artifact_key(2)) != aws.read(artifact_key(3))
     assert aws.runs.get(second.run_id)["model"] == "people:2"
+
+
+def test_another_process_makes_the_same_bytes(process):
+    """Sets have another order in each process: none of it may show."""
+    content = "".join(f"word{i}\tB-LABEL{i}\n" for i in range(8)) * 2
+    trainers = [process(content, {"max_steps": 3}, PYTHONHASHSEED=seed) for seed in ("1", "2")]
+    ends = {trainer.communicate(timeout=300)[0].splitlines()[-1] for trainer in trainers}
+    assert len(ends) == 1
+    assert ends.pop().startswith(states.SUCCEEDED)
 
 
 def test_a_full_config_is_used_and_the_weights_are_those_of_spacy_train(
@@ -358,50 +411,17 @@ def test_an_interruption_passes_through_and_leaves_the_run_as_it_is(aws, wanted,
     assert aws.objects() == []
 
 
-PROCESS = """
-import sys
-sys.path[:0] = {path!r}
-sys.path.insert(0, {here!r})
-import conftest
-from unittest import mock
-import nerforge_trainer.__main__ as trainer
-with mock.patch.dict("os.environ"), conftest.mock_aws():
-    aws = conftest.account()
-    wanted = conftest.spec_of(aws, conftest.sentences())
-    wanted["hyperparameters"]["max_steps"] = 100000
-    wanted["hyperparameters"]["patience"] = 0
-    settings = aws.start(wanted)
-    import os
-    os.environ.update(NERFORGE_RUN=settings.run_id, NERFORGE_ATTEMPT="1", NERFORGE_BUCKET=settings.bucket,
-                      NERFORGE_RUNS_TABLE=settings.runs_table, NERFORGE_MODELS_TABLE=settings.models_table)
-    code = trainer.main()
-    print(aws.runs.get(settings.run_id)["state"], flush=True)
-sys.exit(code)
-"""
-
-
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_process_at_once_in_the_middle_of_training(root, tmp_path, stop):
-    path = [str(root / ".nerforge/test-path"), str(root / "containers/trainer")]
-    here = str(root / "tests/unit/trainer")
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROCESS.format(path=path, here=here)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"TMPDIR": str(tmp_path)},
-    )
-    try:
-        for line in process.stdout:
-            if line.startswith("step 20 "):
-                break
-        began = time.monotonic()
-        process.send_signal(stop)
-        out, err = process.communicate(timeout=20)
-        took = time.monotonic() - began
-    finally:
-        process.kill()
-    assert process.returncode == states.EXIT_INTERRUPTED
+def test_a_signal_ends_the_process_at_once_in_the_middle_of_training(process, conll, tmp_path, stop):
+    trainer = process(conll, {"max_steps": 100_000, "patience": 0}, TMPDIR=str(tmp_path))
+    for line in trainer.stdout:
+        if line.startswith("step 20 "):
+            break
+    began = time.monotonic()
+    trainer.send_signal(stop)
+    out, err = trainer.communicate(timeout=60)
+    took = time.monotonic() - began
+    assert trainer.returncode == states.EXIT_INTERRUPTED
     assert f"stopped by {stop.name}" in err
     assert out.splitlines()[-1] == states.RUNNING
     assert took < 5

@@ -1,0 +1,116 @@
+"""The training stack: Terraform's own checks and tests, and what it shares with the rest of the project."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import dispatcher
+import pytest
+from nerforge_contract import names, runs
+
+
+@pytest.fixture(scope="module")
+def terraform(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """Runs Terraform in a copy of the stack whose tests folder is this one: none from outside will do."""
+    stack = tmp_path_factory.mktemp("terraform") / "training"
+    shutil.copytree(root / "terraform" / "training", stack, ignore=shutil.ignore_patterns(".terraform"))
+    shutil.copytree(
+        Path(__file__).parent, stack / "tests", ignore=shutil.ignore_patterns("*.py", "__pycache__")
+    )
+
+    def run(*arguments: str) -> str:
+        ended = subprocess.run(
+            ["terraform", *arguments, "-no-color"],
+            cwd=stack,
+            env={**os.environ, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"},
+            capture_output=True,
+            text=True,
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        return ended.stdout
+
+    run("init", "-backend=false", "-lockfile=readonly", "-input=false")
+    return run
+
+
+@pytest.fixture
+def source(root: Path) -> Callable[[str], str]:
+    """The text of one of the stack's files."""
+    return lambda name: (root / "terraform" / "training" / f"{name}.tf").read_text()
+
+
+def block(text: str, opening: str) -> dict[str, str]:
+    """The attributes of the block or map that begins with ``opening``, as they are written."""
+    indent, body = re.search(
+        rf"^( *){re.escape(opening)}\n(.*?)^\1\}}", text, re.DOTALL | re.MULTILINE
+    ).groups()
+    return dict(re.findall(rf"^{indent}  (\w+)\s+= (.*)$", body, re.MULTILINE))
+
+
+def test_it_is_formatted(terraform):
+    terraform("fmt", "-check", "-recursive", "-diff")
+
+
+def test_it_is_valid(terraform):
+    terraform("validate")
+
+
+def test_it_makes_what_it_should(terraform):
+    assert "0 failed" in terraform("test")
+
+
+def test_it_publishes_what_the_contract_names(source):
+    assert tuple(block(source("parameters"), "parameters = {")) == names.TRAINING_PARAMETERS
+    assert names.parameter("${var.prefix}", "training", "bucket").replace("bucket", "${each.key}") in source(
+        "parameters"
+    )
+
+
+def test_prefixes_are_the_contracts(source):
+    assert f"^{names.PREFIX_PATTERN}$" in source("variables")
+
+
+def test_the_dispatcher_gets_the_settings_that_it_reads(source):
+    variables = block(source("dispatcher"), "variables = {")
+    settings = dispatcher.Settings.from_environment(
+        {name: "{}" if name == "CAPACITY_PROVIDERS" else "1" for name in variables}
+    )
+    assert len(variables) == len(vars(settings))
+    assert '"dispatcher.handler"' in source("dispatcher")
+    assert callable(dispatcher.handler)
+
+
+def test_the_rule_for_submissions_matches_the_contracts_event(source):
+    assert f'source = ["{names.EVENT_SOURCE}"], detail-type = ["{names.EVENT_RUN_SUBMITTED}"]' in source(
+        "dispatcher"
+    )
+
+
+def test_the_trainer_gets_the_contracts_variables(source):
+    text = source("trainer")
+    variables = re.search(r"merge\(var\.container_environment, \{\n(.*?)\n {6}\}\)", text, re.DOTALL)[1]
+    assert set(re.findall(r"^ +(\w+)", variables, re.MULTILINE)) == {
+        names.ENV_BUCKET,
+        names.ENV_RUNS_TABLE,
+        names.ENV_MODELS_TABLE,
+        names.ENV_IMAGE,
+    }
+    assert f'name        = "{names.TRAINER_CONTAINER}"' in text
+
+
+def test_folders_and_index_are_the_contracts(source):
+    folders = {
+        key.split("/")[0]
+        for key in (
+            names.dataset_key("0", ".conll"),
+            names.model_prefix("name", 1),
+            names.checkpoint_prefix("run"),
+        )
+    }
+    assert set(re.findall(r'"(\w+)"', re.search(r"for folder in \[(.*?)\]", source("iam"))[1])) == folders
+    assert f'prefix = "{names.checkpoint_prefix("run").split("/")[0]}/"' in source("data")
+    assert f'name            = "{runs.STATE_INDEX}"' in source("data")
+    assert f"/index/{runs.STATE_INDEX}" in source("iam")

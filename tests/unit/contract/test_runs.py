@@ -1,0 +1,294 @@
+"""The runs table, against moto's DynamoDB."""
+
+import datetime
+import itertools
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+from nerforge_contract import runs as module
+from nerforge_contract import states, ulid
+from nerforge_contract.runs import Runs, now
+
+SPEC = {"name": "people", "hyperparameters": {"dropout": 0.1}}
+
+
+@pytest.fixture
+def table():
+    with mock_aws():
+        yield boto3.resource("dynamodb", region_name="us-east-1").create_table(
+            TableName="runs",
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[
+                {"AttributeName": name, "AttributeType": "S"} for name in ("run_id", "state")
+            ],
+            KeySchema=[{"AttributeName": "run_id", "KeyType": "HASH"}],
+            GlobalSecondaryIndexes=[
+                {
+                    "IndexName": module.STATE_INDEX,
+                    "KeySchema": [
+                        {"AttributeName": "state", "KeyType": "HASH"},
+                        {"AttributeName": "run_id", "KeyType": "RANGE"},
+                    ],
+                    "Projection": {"ProjectionType": "ALL"},
+                }
+            ],
+        )
+
+
+@pytest.fixture
+def runs(table):
+    return Runs(table)
+
+
+def queued(runs, **fields) -> str:
+    run_id = ulid.new()
+    runs.create(run_id, SPEC, **fields)
+    return run_id
+
+
+def running(runs) -> str:
+    run_id = queued(runs)
+    assert runs.claim(run_id, 10) == "claimed"
+    assert runs.move(run_id, states.STARTING, states.RUNNING, 1)
+    return run_id
+
+
+def test_now_is_utc_to_the_millisecond():
+    read = datetime.datetime.fromisoformat(now())
+    assert read.utcoffset() == datetime.timedelta(0)
+    assert len(now()) == len("2026-03-01T12:00:00.000+00:00")
+
+
+def test_a_new_run_reads_back(runs):
+    run_id = queued(runs, submitted_by="alice")
+    run = runs.get(run_id)
+    assert run.pop("created") <= now()
+    assert run == {
+        "run_id": run_id,
+        "state": states.QUEUED,
+        "name": "people",
+        "spec": SPEC,
+        "attempt": 0,
+        "retries_used": 0,
+        "reason": "waiting for the dispatcher",
+        "submitted_by": "alice",
+    }
+    assert type(run["attempt"]) is int
+
+
+def test_an_id_is_used_once(runs):
+    run_id = queued(runs)
+    with pytest.raises(ClientError):
+        runs.create(run_id, SPEC)
+
+
+def test_a_run_that_is_not_there(runs):
+    assert runs.get(ulid.new()) is None
+
+
+def test_a_record_that_cannot_be_read_does_not_hide_the_others(runs, table):
+    good, bad = queued(runs), queued(runs)
+    table.update_item(
+        Key={"run_id": bad}, UpdateExpression="SET spec = :x", ExpressionAttributeValues={":x": "{"}
+    )
+    assert runs.get(bad)["spec"] is None
+    assert {run["run_id"] for run in runs.in_state(states.QUEUED)} == {good, bad}
+
+
+# --- slots ---
+
+
+def test_a_claim_takes_a_slot_and_starts_the_first_attempt(runs):
+    run_id = queued(runs)
+
+    assert runs.claim(run_id, 2) == "claimed"
+
+    run = runs.get(run_id)
+    assert (run["state"], run["attempt"]) == (states.STARTING, 1)
+    assert run["started"] >= run["created"]
+    assert runs.active() == [run_id]
+
+
+def test_only_a_queued_run_can_be_claimed_and_only_once(runs):
+    run_id = queued(runs)
+    runs.claim(run_id, 2)
+    assert runs.claim(run_id, 2) == "not queued"
+    assert runs.claim(ulid.new(), 2) == "not queued"
+    cancelled = queued(runs)
+    runs.move(cancelled, states.QUEUED, states.CANCELLED)
+    assert runs.claim(cancelled, 2) == "not queued"
+    assert runs.active() == [run_id]
+
+
+def test_a_full_house_changes_nothing(runs):
+    first, second, third = (queued(runs) for _ in range(3))
+    assert [runs.claim(run_id, 2) for run_id in (first, second, third)] == ["claimed", "claimed", "full"]
+    assert runs.get(third)["state"] == states.QUEUED
+    assert runs.active() == sorted([first, second])
+    runs.release(first)
+    assert runs.claim(third, 2) == "claimed"
+    runs.release(third)
+    runs.release(third)
+    runs.release(second)
+    assert runs.active() == []
+    assert runs.claim(queued(runs), 2) == "claimed"
+
+
+@pytest.mark.parametrize("call", ["claim", "release"])
+def test_two_that_meet_at_the_slots_item_try_again(runs, table, monkeypatch, call):
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
+    run_id = queued(runs)
+    conflicts = 3
+
+    operation = {"claim": "TransactWriteItems", "release": "UpdateItem"}[call]
+
+    def refuse(model, **_):
+        nonlocal conflicts
+        if conflicts:
+            conflicts -= 1
+            code = "TransactionCanceledException" if call == "claim" else "TransactionConflictException"
+            answer = {
+                "Error": {"Code": code, "Message": "conflict"},
+                "CancellationReasons": [{"Code": "None"}, {"Code": "TransactionConflict"}],
+            }
+            raise table.meta.client.exceptions.from_code(code)(answer, model.name)
+
+    table.meta.client.meta.events.register(f"before-call.dynamodb.{operation}", refuse)
+
+    assert runs.claim(run_id, 1) == "claimed" if call == "claim" else runs.release(run_id) is None
+
+    assert conflicts == 0
+    assert runs.active() == ([run_id] if call == "claim" else [])
+
+
+def test_a_conflict_that_never_ends_is_raised(runs, table, monkeypatch):
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
+    run_id = queued(runs)
+    answer = {"Error": {"Code": "TransactionConflictException", "Message": "conflict"}}
+
+    def refuse(model, **_):
+        raise table.meta.client.exceptions.TransactionConflictException(answer, model.name)
+
+    table.meta.client.meta.events.register("before-call.dynamodb.TransactWriteItems", refuse)
+    with pytest.raises(ClientError):
+        runs.claim(run_id, 1)
+
+
+# --- moves ---
+
+
+def test_moves_are_those_of_the_table_of_states(runs, table):
+    run_id = queued(runs)
+    for source, to in itertools.product(states.STATES, states.STATES):
+        table.update_item(
+            Key={"run_id": run_id},
+            UpdateExpression="SET #s = :s",
+            ExpressionAttributeNames={"#s": "state"},
+            ExpressionAttributeValues={":s": source},
+        )
+        if to in states.MOVES[source]:
+            assert runs.move(run_id, source, to)
+            assert runs.get(run_id)["state"] == to
+        else:
+            with pytest.raises(ValueError, match=f"no run moves from {source} to {to}"):
+                runs.move(run_id, source, to)
+            assert runs.get(run_id)["state"] == source
+
+
+def test_a_move_from_another_state_or_attempt_does_not_take_place(runs):
+    run_id = running(runs)
+    assert not runs.move(run_id, states.STARTING, states.FAILED)
+    assert not runs.move(run_id, states.ACTIVE, states.FAILED, attempt=2)
+    assert not runs.move(ulid.new(), states.ACTIVE, states.FAILED)
+    assert runs.get(run_id)["state"] == states.RUNNING
+    assert runs.move(run_id, states.ACTIVE, states.FAILED, attempt=1)
+
+
+def test_a_move_writes_fields_and_removes_those_that_are_none(runs):
+    run_id = running(runs)
+    scores = {"f": 0.5, "labels": {"PER": {"f": 0.25}}}
+    assert runs.move(run_id, states.RUNNING, states.SUCCEEDED, reason=None, scores=scores, model="people:1")
+    run = runs.get(run_id)
+    assert run["scores"] == scores
+    assert run["model"] == "people:1"
+    assert "reason" not in run
+
+
+def test_an_annotation_leaves_the_state_and_needs_it(runs):
+    run_id = running(runs)
+    assert runs.annotate(run_id, states.RUNNING, 1, progress={"step": 3, "loss": 0.5})
+    assert not runs.annotate(run_id, states.RUNNING, 2, progress={"step": 4})
+    assert not runs.annotate(run_id, states.STARTING, 1, progress={"step": 5})
+    assert runs.get(run_id)["progress"] == {"step": 3, "loss": 0.5}
+
+
+def test_the_next_attempt_starts_clean(runs):
+    run_id = running(runs)
+    runs.record_task(run_id, 1, "arn:1")
+    runs.annotate(run_id, states.RUNNING, progress={"step": 3}, refusals=4)
+
+    assert runs.next_attempt(run_id, 1, reason="once more", retries_used=1)
+
+    run = runs.get(run_id)
+    assert (run["state"], run["attempt"], run["retries_used"]) == (states.STARTING, 2, 1)
+    assert run["reason"] == "once more"
+    assert not {"task_arn", "task_recorded", "progress", "refusals"} & run.keys()
+    assert not runs.next_attempt(run_id, 1, reason="again")
+    assert runs.get(run_id)["attempt"] == 2
+
+
+def test_a_run_that_has_ended_has_no_next_attempt(runs):
+    run_id = running(runs)
+    runs.move(run_id, states.RUNNING, states.SUCCEEDED)
+    assert not runs.next_attempt(run_id, 1)
+    assert runs.get(run_id)["state"] == states.SUCCEEDED
+
+
+def test_an_attempt_has_one_task(runs):
+    run_id = queued(runs)
+    runs.claim(run_id, 1)
+    assert runs.record_task(run_id, 1, "arn:1") == states.STARTING
+    recorded = runs.get(run_id)["task_recorded"]
+    assert runs.record_task(run_id, 1, "arn:1") == states.STARTING
+    assert runs.record_task(run_id, 1, "arn:2") is None
+    assert runs.record_task(run_id, 2, "arn:2") is None
+    assert runs.record_task(ulid.new(), 1, "arn:1") is None
+    run = runs.get(run_id)
+    assert (run["task_arn"], run["task_recorded"]) == ("arn:1", recorded)
+    runs.move(run_id, states.STARTING, states.CANCELLED)
+    assert runs.record_task(run_id, 1, "arn:1") == states.CANCELLED
+
+
+def test_a_reserved_version_is_kept_for_later_attempts(runs):
+    run_id = running(runs)
+    assert runs.reserve_version(run_id, 1, 7) == 7
+    assert runs.reserve_version(run_id, 1, 8) == 7
+    runs.next_attempt(run_id, 1)
+    assert runs.reserve_version(run_id, 1, 9) is None
+    runs.move(run_id, states.STARTING, states.RUNNING, 2)
+    assert runs.reserve_version(run_id, 2, 9) == 7
+
+
+# --- listing ---
+
+
+def test_runs_of_a_state_come_newest_first_and_no_more_than_asked_for(runs):
+    made = sorted(queued(runs) for _ in range(5))
+    assert [run["run_id"] for run in runs.in_state(states.QUEUED)] == made[::-1]
+    assert [run["run_id"] for run in runs.in_state(states.QUEUED, newest=2)] == made[:-3:-1]
+    assert list(runs.in_state(states.RUNNING)) == []
+
+
+def test_the_slots_item_is_no_run(runs):
+    run_id = queued(runs)
+    runs.claim(run_id, 1)
+    listed = [run["run_id"] for state in states.STATES for run in runs.in_state(state)]
+    assert listed == [run_id]
+
+
+def test_every_page_is_read(runs):
+    made = {queued(runs, submitted_by="x" * 300_000) for _ in range(8)}
+    assert {run["run_id"] for run in runs.in_state(states.QUEUED)} == made
+    assert len(list(runs.in_state(states.QUEUED, newest=6))) == 6
