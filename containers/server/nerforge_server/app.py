@@ -122,12 +122,13 @@ class Recognition:
 
     def _entities(self, req: falcon.Request, texts: list[str]) -> tuple[str, list]:
         req.context.texts = len(texts)
-        if any(len(text) > MAX_CHARACTERS for text in texts):
-            raise Problem(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f"A text has more than {MAX_CHARACTERS:,} characters.",
-                "Cut it at a paragraph's end and send the pieces as texts of their own.",
-            )
+        for number, text in enumerate(texts, 1):
+            if len(text) > MAX_CHARACTERS:
+                raise Problem(
+                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                    f"Text {number} of {len(texts)} has more than {MAX_CHARACTERS:,} characters.",
+                    "Cut it at a paragraph's end and send the pieces as texts of their own.",
+                )
         return self._serving.entities(texts)
 
 
@@ -245,8 +246,14 @@ def _texts(body: str) -> tuple[str, list[str]]:
     fix = 'Send {"text": "..."} or {"texts": ["...", "..."]}.'
     try:
         document = json.loads(body)
+    except json.JSONDecodeError as error:
+        raise Problem(
+            HTTPStatus.BAD_REQUEST, f"The body is not JSON at character {error.pos}.", fix
+        ) from None
     except (ValueError, RecursionError):
-        raise Problem(HTTPStatus.BAD_REQUEST, "The body is not JSON.", fix) from None
+        raise Problem(
+            HTTPStatus.BAD_REQUEST, "The body's JSON is too deep or its numbers too long.", fix
+        ) from None
     match document:
         case {"text": str(text), **rest} if not rest:
             field, texts = "text", [text]
@@ -264,17 +271,14 @@ def _texts(body: str) -> tuple[str, list[str]]:
             f"There are more than {MAX_TEXTS:,} texts.",
             "Send them in several requests.",
         )
-    if any(_has_surrogate(text) for text in texts):
-        raise Problem(
-            HTTPStatus.BAD_REQUEST,
-            "A text holds half of a surrogate pair, which is no character.",
-            "Escape characters beyond U+FFFF as both halves, or send them unescaped.",
-        )
+    for number, text in enumerate(texts, 1):
+        if half := re.search("[\ud800-\udfff]", text):
+            raise Problem(
+                HTTPStatus.BAD_REQUEST,
+                f"Text {number} of {len(texts)} holds half of a surrogate pair at character {half.start()}.",
+                "Escape characters beyond U+FFFF as both halves, or send them unescaped.",
+            )
     return field, texts
-
-
-def _has_surrogate(text: str) -> bool:
-    return re.search("[\ud800-\udfff]", text) is not None
 
 
 def _answer(resp: falcon.Response, document: Any) -> None:

@@ -74,9 +74,7 @@ class Serving:
     def _current(self) -> tuple[dict[str, Any], Inference]:
         reason, model = self.unready, self._model  # in this order: without a model there is a reason
         if model is None:
-            raise Unavailable(
-                f"not ready: {reason}", "Try again once GET ready answers 200.", retry_after=5
-            )
+            raise Unavailable(f"not ready: {reason}", "Try again once GET ready answers 200.", retry_after=5)
         return model
 
 
