@@ -27,6 +27,7 @@ resource "aws_ecs_task_definition" "trainer" {
 
     environment = [
       for name, value in merge(var.container_environment, {
+        AWS_DEFAULT_REGION    = var.region
         NERFORGE_BUCKET       = aws_s3_bucket.main.id
         NERFORGE_RUNS_TABLE   = aws_dynamodb_table.runs.name
         NERFORGE_MODELS_TABLE = aws_dynamodb_table.models.name

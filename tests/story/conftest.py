@@ -32,7 +32,7 @@ class Deployment:
     @property
     def url(self) -> str:
         """Where the load balancer answers."""
-        return f"{self.endpoint}/_alb/{self.prefix}-server"
+        return f"{self.endpoint}/_alb/{self.prefix}"
 
     @property
     def endpoint(self) -> str:

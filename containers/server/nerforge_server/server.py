@@ -29,8 +29,8 @@ HANDSHAKE_SECONDS = 0.1  # ample for a client in the same network to finish a co
 LAST_WORD_SECONDS = 1.0  # how long a draining server waits for the next request on an open connection
 DRAIN_SECONDS = 25.0  # more than a request's deadline, less than the 30 s after which ECS kills the task
 
-# Linux's socket filter that drops what asks for a new connection and passes all else: load the byte with TCP's
-# flags; if SYN (2) is among them, keep 0 bytes of the packet, else all of it.
+# A socket filter for Linux that drops what asks for a new connection and passes all else: load the byte with
+# TCP's flags; if SYN (2) is among them, keep 0 bytes of the packet, else all of it.
 _SO_ATTACH_FILTER = 26
 _NO_NEW_CONNECTIONS = struct.pack(
     "=" + 4 * "HBBI", 0x30, 0, 0, 13, 0x45, 0, 1, 2, 0x06, 0, 0, 0, 0x06, 0, 0, 0xFFFFFFFF

@@ -137,9 +137,7 @@ def after_refusal(run: Run, demand: Demand, refusal: Refusal, now: datetime.date
             return Leave(decision.reason, decision.fields | {"refusals": run.get("refusals", 0) + 1})
         return decision
     if refusal.kind == CONFIGURATION:
-        return Fail(
-            f"ECS cannot start the task: {refusal.words.rstrip('.')}. {_configuration_fix(refusal.words, demand)}"
-        )
+        return _set_up_wrongly(refusal.words, demand)
     return _retry(run, demand, f"ECS started no task and said: {refusal.words}")
 
 
@@ -211,9 +209,7 @@ def _after_stop(run: Run, demand: Demand, task: Task, now: datetime.datetime) ->
         if kind == CAPACITY:
             return _wait_for_capacity(run, demand, words, now, began=task.get("createdAt", now))
         if kind == CONFIGURATION:
-            return Fail(
-                f"ECS could not start the task: {words.rstrip('.')}. {_configuration_fix(words, demand)}"
-            )
+            return _set_up_wrongly(words, demand)
         return _retry(
             run, demand, f"{attempt} stopped before its container said how it ended: {stopped_because}"
         )
@@ -283,16 +279,17 @@ def _capacity_wanted(words: str, demand: Demand) -> str:
     return f"no {kind} instance can take the task now. Wait, or allow a {larger}"
 
 
-def _configuration_fix(words: str, demand: Demand) -> str:
+def _set_up_wrongly(words: str, demand: Demand) -> Fail:
+    fix = "Deploy the training stack again, then submit the spec again"
     if "ATTRIBUTE" in words or "constraint" in words:
         kind = "GPU" if demand.gpus else "CPU"
-        return f"The {kind} instances lack what the task definition needs: check their AMI and instance type"
-    if "InvalidParameter" in words:
-        return (
+        fix = f"The {kind} instances lack what the task needs: check their AMI and instance type"
+    elif "InvalidParameter" in words:
+        fix = (
             f"Check resources in the spec (vcpu {demand.vcpu:g}, memory_mib {demand.memory_mib}, "
             f"gpus {demand.gpus})"
         )
-    return "Deploy the training stack again, then submit the spec again"
+    return Fail(f"ECS cannot start the task: {words.rstrip('.')}. {fix}")
 
 
 def waits_for(task: Task, demand: Demand) -> str:

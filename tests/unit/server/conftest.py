@@ -77,22 +77,22 @@ def model_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def nlp(model_folder):
-    """The model in process, to compare with; its own copy for each test."""
+    """The model in process; its own copy for each test."""
     return spacy.load(model_folder)
 
 
-def expected(nlp, texts: list[str]) -> list[list[dict]]:
-    """What spaCy itself finds."""
-    return [
-        [{"text": e.text, "tag": e.label_, "start": e.start_char, "end": e.end_char} for e in doc.ents]
-        for doc in nlp.pipe(texts)
-    ]
-
-
 @pytest.fixture(scope="session")
-def spacy_finds():
-    """The function that says what spaCy itself finds."""
-    return expected
+def spacy_finds(model_folder):
+    """The function that says what spaCy itself finds in each of some texts, by a copy of the model."""
+    nlp = spacy.load(model_folder)
+
+    def finds(texts: list[str]) -> list[list[dict]]:
+        return [
+            [{"text": e.text, "tag": e.label_, "start": e.start_char, "end": e.end_char} for e in doc.ents]
+            for doc in nlp.pipe(texts)
+        ]
+
+    return finds
 
 
 @pytest.fixture(scope="session")
@@ -165,13 +165,20 @@ def put(artifact, manifest):
     return put
 
 
-@pytest.fixture
-def s3():
-    """An S3 with the bucket, in process."""
+@pytest.fixture(scope="module")
+def _s3_client():
     with mock_aws():
-        client = boto3.client("s3")
-        client.create_bucket(Bucket=BUCKET)
-        yield client
+        yield boto3.client("s3")
+
+
+@pytest.fixture
+def s3(_s3_client):
+    """An S3 with the bucket, in process."""
+    _s3_client.create_bucket(Bucket=BUCKET)
+    yield _s3_client
+    for file in _s3_client.list_objects_v2(Bucket=BUCKET).get("Contents", ()):
+        _s3_client.delete_object(Bucket=BUCKET, Key=file["Key"])
+    _s3_client.delete_bucket(Bucket=BUCKET)
 
 
 class _S3(BaseHTTPRequestHandler):

@@ -4,6 +4,7 @@ import json
 import logging
 
 import pytest
+import spacy
 from falcon import testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -25,10 +26,15 @@ TEXTS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def inference(model_folder):
+    return Inference(spacy.load(model_folder))
+
+
 @pytest.fixture
-def serving(nlp, manifest):
+def serving(inference, manifest):
     serving = Serving()
-    serving.serve(manifest, Inference(nlp))
+    serving.serve(manifest, inference)
     return serving
 
 
@@ -60,13 +66,11 @@ def problem(answer, status: int) -> dict:
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_plain_text_gives_what_spacy_finds(client, spacy_finds, nlp, model_folder, text):
-    import spacy
-
+def test_plain_text_gives_what_spacy_finds(client, spacy_finds, text):
     answer = ask_plain(client, text)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
-    assert answer.json == spacy_finds(spacy.load(model_folder), [text])[0]
+    assert answer.json == spacy_finds([text])[0]
     for entity in answer.json:
         assert text[entity["start"] : entity["end"]] == entity["text"]
 
@@ -152,6 +156,21 @@ def test_json_of_another_shape(client, body):
     problem(client.simulate_post("/ner", body=body, content_type="application/json"), 400)
 
 
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        (b'{"text": Tim}', "at character 9"),
+        (b'{"texts": ["Tim", "a\\ud83c"]}', "Text 2 of 2 holds half of a surrogate pair at character 1"),
+        (b'{"text": ' + b"9" * 10_000 + b"}", "too long"),
+        (b"[" * 500_000, "too deep"),
+    ],
+    ids=("no JSON", "surrogate", "number", "depth"),
+)
+def test_a_refusal_says_where(client, body, where):
+    answer = client.simulate_post("/ner", body=body, content_type="application/json")
+    assert where in problem(answer, 400)["detail"]
+
+
 def test_a_body_over_the_limit(client):
     body = b'{"texts": ["' + b"a" * app.MAX_BODY + b'"]}'
     problem(client.simulate_post("/ner", body=body, content_type="application/json"), 413)
@@ -159,6 +178,8 @@ def test_a_body_over_the_limit(client):
 
 def test_a_text_over_the_limit(client):
     assert ask_plain(client, "a" * app.MAX_CHARACTERS).status_code == 200
+    answer = ask(client, {"texts": ["", "a" * (app.MAX_CHARACTERS + 1)]})
+    assert "Text 2 of 2 has more than" in problem(answer, 413)["detail"]
     problem(ask_plain(client, "a" * (app.MAX_CHARACTERS + 1)), 413)
 
 
@@ -272,9 +293,9 @@ def test_without_a_model_it_is_alive_but_not_ready():
         assert answer.headers["retry-after"] == "5"
 
 
-def test_a_stopping_server_is_not_ready_but_answers(client, serving, manifest, nlp):
+def test_a_stopping_server_is_not_ready_but_answers(client, serving, manifest, inference):
     serving.stop()
-    serving.serve(manifest, Inference(nlp))  # a model that is up only now changes nothing
+    serving.serve(manifest, inference)  # a model that is up only now changes nothing
     assert problem(client.simulate_get("/ready"), 503)["detail"] == "the server is stopping"
     assert ask_plain(client, "Tim went to Oslo .").status_code == 200
 

@@ -160,6 +160,26 @@ def test_a_text_that_fails_fails_only_its_own_request(pipeline, pool):
     assert pipeline.zones_open == 0
 
 
+def test_a_pipeline_that_drops_a_text_fails_its_request_and_works_on(pipeline):
+    pipe = pipeline.pipe
+    pipeline.pipe = lambda texts, batch_size: (
+        doc for doc in pipe(texts, batch_size) if doc.ents[0].text != "drop"
+    )
+    engine = Inference(pipeline)
+    with pytest.raises(ValueError, match="shorter"):
+        engine.entities(["drop", "keep"])
+    assert engine.entities(["keep"])[0][0]["text"] == "keep"
+
+
+def test_a_memory_zone_that_fails_fails_its_request_and_the_thread_lives(pipeline, monkeypatch):
+    engine = Inference(pipeline)
+    with monkeypatch.context() as broken:
+        broken.setattr(pipeline, "memory_zone", lambda: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            engine.entities(["text"])
+    assert engine.entities(["text"])
+
+
 def test_new_words_leave_nothing_in_the_vocabulary(nlp):
     engine = Inference(nlp)
     engine.entities(["Ada Lovelace went to London ."])
@@ -169,11 +189,9 @@ def test_new_words_leave_nothing_in_the_vocabulary(nlp):
     assert len(nlp.vocab.strings) == before
 
 
-def test_many_threads_get_what_spacy_finds(nlp, spacy_finds, model_folder, pool):
-    import spacy
-
+def test_many_threads_get_what_spacy_finds(nlp, spacy_finds, pool):
     texts = [f"{'🌍' * (i % 3)}In Oslo{i} we met Ada Lovelace , not Tim{i} ." for i in range(400)]
-    right = spacy_finds(spacy.load(model_folder), texts)
+    right = spacy_finds(texts)
     engine = Inference(nlp)
     answers = list(pool.map(lambda text: engine.entities([text])[0], texts[:60] * 5))
     assert answers == right[:60] * 5

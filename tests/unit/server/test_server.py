@@ -77,7 +77,7 @@ def test_a_connection_that_comes_as_the_listener_closes_is_refused_not_reset(ser
 
         monkeypatch.setattr(wasyncore.dispatcher, "close", close_late)
         assert server.drain() == 0
-        late.settimeout(10)
+        late.setblocking(True)
         with pytest.raises(ConnectionRefusedError):
             late.connect(address)
 
