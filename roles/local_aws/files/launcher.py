@@ -412,6 +412,22 @@ def lost_tasks_say_so(ecs: ModuleType) -> None:
     ecs._restore_state = restore_state
 
 
+def bridge_services_have_no_network(ecs: ModuleType) -> None:
+    """A service in bridge mode is described without a networkConfiguration.
+
+    The release answers an empty one, and Terraform's AWS provider 5.100.0 crashes on it.
+    """
+    stock = ecs._sanitize
+
+    def sanitize(obj: Any) -> Any:
+        wire = stock(obj)
+        if isinstance(wire, dict) and wire.get("networkConfiguration") == {}:
+            del wire["networkConfiguration"]
+        return wire
+
+    ecs._sanitize = sanitize
+
+
 CHANGES = (
     running_means_healthy,
     stopping_drains,
@@ -424,6 +440,7 @@ CHANGES = (
     tasks_reach_us_by_address,
     ports_are_not_published,
     lost_tasks_say_so,
+    bridge_services_have_no_network,
 )
 
 

@@ -290,6 +290,12 @@ def ports():
     return kwargs["ports"]
 
 
+def network():
+    return ecs._sanitize({"services": [service(networkConfiguration={})]})["services"][0].get(
+        "networkConfiguration"
+    )
+
+
 def lost_task():
     """What is known of a task that was running when the emulator died."""
     task()

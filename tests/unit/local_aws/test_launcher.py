@@ -90,6 +90,7 @@ BEHAVIOUR = {
         "http://localhost:4566",  # the emulator's own MINISTACK_HOST, which the launcher sets to an address
     ),
     "ports_are_not_published": ("ports", {"80/tcp": 80}, None),
+    "bridge_services_have_no_network": ("network", {}, None),
     "lost_tasks_say_so": (
         "lost_task",
         {"lastStatus": "STOPPED", "desiredStatus": "RUNNING", "stoppedReason": None, "stopCode": None},
