@@ -1,7 +1,7 @@
 """What the trainer costs beyond spaCy's own training: its whole process beside the whole of `spacy train`.
 
-Both train on the same sentences with the same config and seed, in turn, and must end with the same weights.
-The trainer's time is all of its work: the record, fetching, checking, training, evaluating on test, packing,
+Both train on the same sentences with the same config and seed, and must end with the same weights. They run at
+the same time, a core each, so that whatever else the machine does slows both. The trainer's time is all of its work: the record, fetching, checking, training, evaluating on test, packing,
 uploading, reading back and registering. AWS is moto in the trainer's process; its set-up is not counted, its
 answers are. Wall time is what a user waits; CPU time says the same where neighbours make wall time jump.
 """
@@ -30,15 +30,15 @@ ENVIRONMENT = os.environ | {
     "AWS_SECRET_ACCESS_KEY": "bench",
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_EC2_METADATA_DISABLED": "true",
-    "OMP_NUM_THREADS": "2",
-    "OPENBLAS_NUM_THREADS": "2",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
 }
 
 Seconds = dict[str, float]  # "wall" and "cpu"
 
 
 def measure() -> list[dict[str, Any]]:
-    """The trainer's wall and CPU seconds over those of `spacy train`: medians of alternating rounds."""
+    """The trainer's wall and CPU seconds over those of `spacy train`: medians of the rounds."""
     corpora = Path(os.environ.get("NERFORGE_CORPORA", ROOT.parent / "shared" / "data")) / "wnut17"
     if not (corpora / "train.conll").is_file():
         raise SystemExit(f"no {corpora}/train.conll: set NERFORGE_CORPORA to a folder with wnut17/")
@@ -49,8 +49,7 @@ def measure() -> list[dict[str, Any]]:
         _import_from_here(folder)
         _prepare(corpora, folder)
         for number in range(1, ROUNDS + 1):
-            ours.append(_trainer(corpora, folder))
-            theirs.append(_spacy_train(folder))
+            _side_by_side(corpora, folder, ours, theirs)
             print(f"round {number} of {ROUNDS}: trainer {ours[-1]}, spacy train {theirs[-1]}", flush=True)
         if _weights(folder / "ours") != _weights(folder / "theirs" / "model-best"):
             raise SystemExit(
@@ -106,21 +105,30 @@ def _weights(folder: Path) -> str:
 # --- the two processes ---
 
 
-def _spacy_train(folder: Path) -> Seconds:
-    began, used = time.time(), _cpu(resource.RUSAGE_CHILDREN)
-    subprocess.run(
+def _side_by_side(corpora: Path, folder: Path, ours: list[Seconds], theirs: list[Seconds]) -> None:
+    began = time.time()
+    trainer = subprocess.Popen(
+        [sys.executable, __file__, "--trainer", corpora, folder, repr(began)],
+        stdout=subprocess.PIPE,
+        env=ENVIRONMENT,
+        text=True,
+    )
+    plain = subprocess.Popen(
         [sys.executable, "-m", "spacy", "train", folder / "config.cfg", "--output", folder / "theirs"],
-        check=True,
         stdout=subprocess.DEVNULL,
         env=ENVIRONMENT,
     )
-    return _seconds(time.time() - began, _cpu(resource.RUSAGE_CHILDREN) - used)
-
-
-def _trainer(corpora: Path, folder: Path) -> Seconds:
-    command = [sys.executable, __file__, "--trainer", str(corpora), str(folder), repr(time.time())]
-    result = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=ENVIRONMENT, text=True)
-    return json.loads(result.stdout.splitlines()[-1])
+    try:
+        _, status, usage = os.wait4(plain.pid, 0)
+        plain.returncode = os.waitstatus_to_exitcode(status)
+        theirs.append(_seconds(time.time() - began, usage.ru_utime + usage.ru_stime))
+        printed = trainer.communicate()[0]
+    finally:
+        trainer.kill()
+        plain.kill()
+    if plain.returncode or trainer.returncode:
+        raise SystemExit(f"spacy train ended with {plain.returncode}, the trainer with {trainer.returncode}")
+    ours.append(json.loads(printed.splitlines()[-1]))
 
 
 def _be_the_trainer(corpora: Path, folder: Path, spawned: float) -> Seconds:
@@ -128,15 +136,15 @@ def _be_the_trainer(corpora: Path, folder: Path, spawned: float) -> Seconds:
     _import_from_here(folder)
     from nerforge_trainer.__main__ import main
 
-    wall, cpu = time.time() - spawned, _cpu(resource.RUSAGE_SELF)
+    wall, cpu = time.time() - spawned, _cpu()
     from moto import mock_aws
     from nerforge_contract import names
 
     with mock_aws():
         s3 = _submit(corpora)
-        began, used = time.time(), _cpu(resource.RUSAGE_SELF)
+        began, used = time.time(), _cpu()
         code = main()
-        wall, cpu = wall + time.time() - began, cpu + _cpu(resource.RUSAGE_SELF) - used
+        wall, cpu = wall + time.time() - began, cpu + _cpu() - used
         if code:
             raise SystemExit(code)
         model = s3.get_object(Bucket="bench", Key=names.model_prefix("bench", 1) + names.ARTIFACT)
@@ -181,8 +189,8 @@ def _submit(corpora: Path) -> Any:
     return s3
 
 
-def _cpu(who: int) -> float:
-    usage = resource.getrusage(who)
+def _cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 
 

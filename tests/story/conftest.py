@@ -14,6 +14,7 @@ from typing import Any
 import boto3
 import pytest
 
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -97,9 +98,9 @@ class Deployment:
             int(value)
             for queue in ("queue_url", "dead_letter_queue_url")
             for value in self.client("sqs")
-            .get_queue_attributes(
-                QueueUrl=self.parameter(f"training/{queue}"), AttributeNames=list(names)
-            )["Attributes"]
+            .get_queue_attributes(QueueUrl=self.parameter(f"training/{queue}"), AttributeNames=list(names))[
+                "Attributes"
+            ]
             .values()
         )
 

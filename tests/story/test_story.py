@@ -174,8 +174,9 @@ def test_8_destroy_leaves_nothing(deployment):
         "functions": deployment.client("lambda").list_functions()["Functions"],
         "clusters": deployment.client("ecs").list_clusters()["clusterArns"],
         "load balancers": deployment.client("elbv2").describe_load_balancers()["LoadBalancers"],
-        "parameters": deployment.client("ssm")
-        .get_parameters_by_path(Path=f"/{deployment.prefix}", Recursive=True)["Parameters"],
+        "parameters": deployment.client("ssm").get_parameters_by_path(
+            Path=f"/{deployment.prefix}", Recursive=True
+        )["Parameters"],
         "repositories": deployment.client("ecr").describe_repositories()["repositories"],
         "rules": deployment.client("events").list_rules()["Rules"],
         "alarms": deployment.client("cloudwatch").describe_alarms()["MetricAlarms"],
