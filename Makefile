@@ -58,6 +58,7 @@ lock: ## Write the lock files anew from pyproject.toml (needs uv)
 	@$(call compile,test,tests/requirements.txt)
 	@$(call compile,control,requirements.txt,-c tests/requirements.txt)
 	@$(call compile,trainer,containers/trainer/requirements.txt,-c tests/requirements.txt)
+	@$(call compile,trainer-gpu,containers/trainer/requirements-gpu.txt,-c tests/requirements.txt)
 	@$(call compile,server,containers/server/requirements.txt,-c tests/requirements.txt)
 	@$(call compile,local-aws,roles/local_aws/files/requirements.txt)
 

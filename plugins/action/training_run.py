@@ -38,7 +38,8 @@ class ActionModule(ControlAction):
             ready = submission.check(spec, path.parent, providers, shelf, self.say)
             for warning in ready.report.warnings:
                 self.warn(warning)
-            run_id = None if self._task.check_mode else self._submit(aws, deployment, ready, shelf)
+            submit = None if self._task.check_mode else self._submit
+            run_id = submit and submit(aws, params["prefix"], deployment, ready, shelf)
         return {
             "changed": True,
             "run_id": run_id,
@@ -52,9 +53,9 @@ class ActionModule(ControlAction):
         }
 
     def _submit(
-        self, aws: Aws, deployment: dict[str, str], ready: submission.Submission, shelf: Shelf
+        self, aws: Aws, prefix: str, deployment: dict[str, str], ready: submission.Submission, shelf: Shelf
     ) -> str:
-        run_id, asleep = submission.submit(aws, deployment, ready, shelf, self.say)
+        run_id, asleep = submission.submit(aws, prefix, deployment, ready, shelf, self.say)
         if asleep:
             self.warn(f"the dispatcher was not woken, and takes the run within a minute: {asleep}")
         self.say(f"submitted as run {run_id}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..module_utils.contract import states
+from ..module_utils.contract import names, states
 from ..module_utils.contract.runs import Run, Runs
 from ..modules.training_run_follow import DOCUMENTATION
 from ..plugin_utils import listing, logs
@@ -37,6 +37,10 @@ class ActionModule(ControlAction):
         return result
 
     def _show_log(self, aws: Aws, group: str, run: Run) -> None:
-        lines = logs.tail(aws.client("logs"), group, run["task_arn"]) if run.get("task_arn") else []
-        for line in ["the last lines of its log:", *lines] if lines else ():
-            self.say(line)
+        if not run.get("task_arn"):
+            return
+        stream = names.log_stream(names.TRAINER_CONTAINER, run["task_arn"])
+        if lines := logs.tail(aws.client("logs"), group, stream):
+            self.say(f"the last lines of {stream} in {group}:")
+            for line in lines:
+                self.say(line)

@@ -11,7 +11,6 @@ short_description: Stage an image's build context under a tag made from its cont
 description:
   - Gathers files and folders into C(<path>/<tag>/context), where the tag is the checksum of all that went in.
   - The same sources always give the same tag, so that an image is built and pushed only when something changed.
-  - C(__pycache__) folders and compiled files are left out.
 version_added: 0.1.0
 author:
   - The nerforge authors (@nerforge)
@@ -20,24 +19,12 @@ options:
     description: Folder that holds the contexts of one image, one folder a tag.
     type: path
     required: true
-  sources:
-    description: What goes in, and under which name.
-    type: list
-    elements: dict
-    required: true
-    suboptions:
-      src:
-        description: A file or a folder.
-        type: path
-        required: true
-      dest:
-        description: Where it stands in the context.
-        type: str
-        required: true
   salt:
     description: Text that is part of the tag, such as the base image's name.
     type: str
     default: ""
+extends_documentation_fragment:
+  - nerforge.aws.sources
 attributes:
   check_mode:
     description: Tells the tag and writes nothing.
@@ -76,22 +63,7 @@ import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-
-
-def gather(sources: list[dict[str, str]]) -> dict[str, Path]:
-    """Every file to stage, by its name in the context, in the order of names."""
-    files: dict[str, Path] = {}
-    for source in sources:
-        src, dest = Path(source["src"]), source["dest"]
-        if src.is_file():
-            files[dest] = src
-            continue
-        if not src.is_dir():
-            raise FileNotFoundError(f"{src} is neither a file nor a folder")
-        for path in src.rglob("*"):
-            if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc":
-                files[f"{dest}/{path.relative_to(src).as_posix()}"] = path
-    return dict(sorted(files.items()))
+from ansible_collections.nerforge.aws.plugins.module_utils.sources import OPTION, failures_told_by, gather
 
 
 def content_tag(files: dict[str, Path], salt: str) -> str:
@@ -122,24 +94,22 @@ def stage(files: dict[str, Path], context: Path) -> None:
 
 
 def main() -> None:
-    source = {"src": {"type": "path", "required": True}, "dest": {"type": "str", "required": True}}
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
-            "sources": {"type": "list", "elements": "dict", "required": True, "options": source},
+            "sources": OPTION,
             "salt": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
-    try:
+    folder = Path(module.params["path"])
+    with failures_told_by(module, folder):
         files = gather(module.params["sources"])
-    except FileNotFoundError as error:
-        module.fail_json(msg=f"sources: {error}. Name what exists, relative to where ansible-playbook runs.")
-    tag = content_tag(files, module.params["salt"])
-    context = Path(module.params["path"]) / tag / "context"
-    changed = not context.is_dir()
-    if changed and not module.check_mode:
-        stage(files, context)
+        tag = content_tag(files, module.params["salt"])
+        context = folder / tag / "context"
+        changed = not context.is_dir()
+        if changed and not module.check_mode:
+            stage(files, context)
     module.exit_json(changed=changed, tag=tag, context=str(context))
 
 

@@ -15,14 +15,23 @@ description:
     figures.
   - If the version does not come up, the service is put back to what it ran before, the alias stays where it
     was, and the task fails with the reason.
+  - Each release is a revision of the task definition that Terraform knows nothing of. O(state=absent)
+    deregisters them, before the serving stack is destroyed.
 options:
+  state:
+    description:
+      - C(present) serves O(model).
+      - C(absent) deregisters all releases of the deployment. The service, if it still runs one, goes on with
+        it.
+    type: str
+    choices: [present, absent]
+    default: present
   model:
     description:
-      - The version, as C(name:number), C(name@alias), or C(name) for its newest.
+      - The version, as C(name:number), C(name@alias), or C(name) for its newest. Needed if O(state=present).
       - C(@serving) is the version that is served now. It is rolled out again if Terraform has changed the
         task definition since; its gate is not asked again and no alias is moved.
     type: str
-    required: true
   alias:
     description: The alias to move.
     type: str
@@ -61,22 +70,32 @@ EXAMPLES = r"""
 - name: Take a change of the stack into service
   nerforge.aws.model_release:
     model: "@serving"
+
+- name: Leave nothing that Terraform would not destroy
+  nerforge.aws.model_release:
+    state: absent
 """
 
 RETURN = r"""
 model:
   description: The version that is served; null if none is.
   type: str
-  returned: success
+  returned: when O(state=present)
   sample: people:3
 previous:
   description: The version that was served before; null if none was.
   type: str
-  returned: success
+  returned: when O(state=present)
   sample: people:2
 task_definition:
   description: The revision that the service runs; in check mode, the one it runs now.
   type: str
-  returned: success
+  returned: when O(state=present)
   sample: arn:aws:ecs:us-east-1:123456789012:task-definition/nerforge-server:9
+deregistered:
+  description: The revisions that were deregistered.
+  type: list
+  elements: str
+  returned: when O(state=absent)
+  sample: [arn:aws:ecs:us-east-1:123456789012:task-definition/nerforge-server:9]
 """

@@ -12,8 +12,7 @@ description:
   - Makes a deployment package, such as AWS Lambda takes. The same sources give the same bytes on every
     machine, so that what is deployed changes only when they do. M(community.general.archive) writes times and
     owners into its zips.
-  - C(__pycache__) folders and compiled files are left out. Nothing is compressed, for zlib's output differs
-    between its versions.
+  - Nothing is compressed, for zlib's output differs between its versions.
 version_added: 0.1.0
 author:
   - The nerforge authors (@nerforge)
@@ -22,21 +21,8 @@ options:
     description: The zip to make. Its folder is made, if need be.
     type: path
     required: true
-  sources:
-    description: What goes in, and under which name.
-    type: list
-    elements: dict
-    required: true
-    suboptions:
-      src:
-        description: A file, or a folder with all that is in it.
-        type: path
-        required: true
-      dest:
-        description: The file's name in the zip, or the folder that the content of O(sources[].src) lies in;
-          V(.) is the zip's root.
-        type: str
-        required: true
+extends_documentation_fragment:
+  - nerforge.aws.sources
 attributes:
   check_mode:
     description: Tells whether the zip would change, and its checksum, and writes nothing.
@@ -82,44 +68,16 @@ import base64
 import hashlib
 import io
 import os
-import posixpath
 import stat
 import tempfile
 import zipfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.nerforge.aws.plugins.module_utils.sources import OPTION, failures_told_by, gather
 
 EARLIEST = (1980, 1, 1, 0, 0, 0)  # the oldest time a zip can tell
 UNIX = 3  # as the system that made it, whichever did
-
-
-def gather(sources: list[dict[str, str]]) -> dict[str, Path]:
-    """Every file to pack, by its name in the zip, in the order of names.
-
-    Raises ValueError for a source that is not there, a name that leads out of the zip or is none, two files
-    of one name, and if there is nothing to pack.
-    """
-    files: dict[str, Path] = {}
-    for source in sources:
-        src, dest = Path(source["src"]), posixpath.normpath(source["dest"])
-        if dest.startswith(("/", "..")):
-            raise ValueError(f"dest {source['dest']} leads out of the zip; give a name relative to its root")
-        if src.is_file():
-            if dest == ".":
-                raise ValueError(f"src {src} is a file and needs a name as dest; give {src.name}")
-            found = {dest: src}
-        elif src.is_dir():
-            found = {_name(dest, path.relative_to(src)): path for path in _sources_in(src)}
-        else:
-            raise ValueError(f"src {src} is neither a file nor a folder; name one that exists")
-        for name, path in found.items():
-            if name in files:
-                raise ValueError(f"{files[name]} and {path} would both be {name}; give one another dest")
-            files[name] = path
-    if not files:
-        raise ValueError("there is no file in them; name files, or folders that hold some")
-    return dict(sorted(files.items()))
 
 
 def pack(files: dict[str, Path]) -> bytes:
@@ -148,39 +106,18 @@ def write(module: AnsibleModule, path: Path, content: bytes) -> None:
     module.atomic_move(scratch, str(path))
 
 
-def _name(folder: str, path: Path) -> str:
-    return posixpath.normpath(posixpath.join(folder, path.as_posix()))
-
-
-def _sources_in(folder: Path) -> list[Path]:
-    return [
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and "__pycache__" not in path.relative_to(folder).parts and path.suffix != ".pyc"
-    ]
-
-
 def main() -> None:
-    source = {"src": {"type": "path", "required": True}, "dest": {"type": "str", "required": True}}
     module = AnsibleModule(
-        argument_spec={
-            "path": {"type": "path", "required": True},
-            "sources": {"type": "list", "elements": "dict", "required": True, "options": source},
-        },
+        argument_spec={"path": {"type": "path", "required": True}, "sources": OPTION},
         supports_check_mode=True,
     )
     path = Path(module.params["path"])
-    try:
+    with failures_told_by(module, path):
         files = gather(module.params["sources"])
         content = pack(files)
         changed = is_changed(path, content)
         if changed and not module.check_mode:
             write(module, path, content)
-    except ValueError as error:
-        module.fail_json(msg=f"sources: {error}.")
-    except OSError as error:
-        where = error.filename or path
-        module.fail_json(msg=f"{where}: {error.strerror}. Make it readable, and {path.parent} writable.")
     digest = hashlib.sha256(content)
     module.exit_json(
         changed=changed,

@@ -129,7 +129,8 @@ class Shelf:
             return False
         length = dataset.path.stat().st_size
         progress = Progress(f"uploading {dataset.name}", length, self._say)
-        self._s3.upload_file(str(dataset.path), self._bucket, dataset.key, Callback=progress)
+        with dataset.path.open("rb") as file:
+            self._s3.upload_fileobj(file, self._bucket, dataset.key, Callback=progress)
         return True
 
     # --- where a source may lie ---
@@ -140,7 +141,13 @@ class Shelf:
             return {}
         files = [path for path in sorted(self._data_dir.rglob("*")) if path.is_file()]
         self._say(f"looking for the data among {len(files)} files in {self._data_dir}")
-        return {checksum(path): path for path in files}
+        sizes = [path.stat().st_size for path in files]
+        progress = Progress(f"reading {self._data_dir}", sum(sizes), self._say)
+        copies = {}
+        for path, length in zip(files, sizes, strict=True):
+            copies[checksum(path)] = path
+            progress(length)
+        return copies
 
     def _uploaded(self, wanted: str, format: str) -> Path | None:
         key = names.dataset_key(wanted, f".{format}")
@@ -212,9 +219,12 @@ def download(url: str, target: Path, where: str, say: Say) -> None:
 
 
 def checksum(path: Path) -> str:
-    """The file's SHA-256, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """The file's SHA-256, in hexadecimal. Raises UserError if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror}", str(path), "Mend its permissions.") from error
 
 
 def _chunks(read: Callable[[int], bytes]) -> Iterator[bytes]:

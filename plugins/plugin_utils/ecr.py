@@ -1,109 +1,123 @@
 # Copyright (c) 2026, The nerforge authors
 # GNU General Public License v3.0+ (see plugins/COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Images in ECR under tags made from their content: look, build, push."""
+"""Images in ECR: look for them, build them, push them."""
 
 from __future__ import annotations
 
-import base64
+import contextlib
+import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..module_utils.contract.errors import UserError
 
+Say = Callable[[str], None]
 
-def repository_uri(ecr: Any, repository: str) -> str:
-    """The repository's URI, ``<registry>/<repository>``. Raises UserError if there is no such repository."""
+_LAST_LINES = 5
+
+
+def repository_uri(ecr: Any, repository: str) -> str | None:
+    """The repository's URI, ``<registry>/<repository>``, or None if there is no such repository."""
     try:
         return ecr.describe_repositories(repositoryNames=[repository])["repositories"][0]["repositoryUri"]
     except ecr.exceptions.RepositoryNotFoundException:
-        raise UserError(
-            "there is no such repository in ECR", repository, "deploy.yml makes it: run that first"
-        ) from None
+        return None
 
 
 def digest(ecr: Any, repository: str, tag: str) -> str | None:
-    """The digest of the image with this tag, ``sha256:…``, or None if ECR has none."""
+    """The digest of the image with this tag, ``sha256:…``, or None if there is none."""
+    images = ecr.batch_get_image(repositoryName=repository, imageIds=[{"imageTag": tag}])["images"]
+    return images[0]["imageId"]["imageDigest"] if images else None
+
+
+def authorization(ecr: Any) -> str:
+    """What the registry takes as a login for the next twelve hours, as engines write it into their files."""
+    return ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
+
+
+def build(engine: list[str], context: str, reference: str, arguments: list[str], say: Say) -> None:
+    """Build the folder ``context`` as ``reference``.
+
+    Parameters
+    ----------
+    engine:
+        The command line of a Docker-compatible engine.
+    context:
+        The folder, with its Dockerfile.
+    reference:
+        The image's name and tag.
+    arguments:
+        More arguments of the build.
+    say:
+        Gets each line of the engine's output as it comes.
+
+    Raises UserError with the engine's last lines if it fails.
+    """
+    # The Dockerfiles mount secrets: a Docker of before 23.0 has to be told to use BuildKit for that.
+    environment = os.environ | {"DOCKER_BUILDKIT": "1"}
+    _run([*engine, "build", "--tag", reference, *arguments, context], environment, say)
+
+
+def push(engine: list[str], reference: str, authorization: str | None, say: Say) -> None:
+    """Push ``reference``, with a login that is used for this alone, or None for a registry that asks for none.
+
+    Raises UserError with the engine's last lines if it fails.
+    """
+    if authorization is None:
+        _run([*engine, "push", reference], os.environ, say)
+        return
+    with _logged_in(reference.split("/", 1)[0], authorization) as environment:
+        _run([*engine, "push", reference], environment, say)
+
+
+@contextlib.contextmanager
+def _logged_in(registry: str, authorization: str) -> Iterator[dict[str, str]]:
+    """An environment in which Docker and podman are logged in at ``registry``.
+
+    The login stands in a folder of its own. From the user's own settings only the context is taken over: it
+    says where the engine is.
+    """
+    own = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    settings: dict[str, Any] = {"auths": {registry: {"auth": authorization}}}
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        settings["currentContext"] = json.loads((own / "config.json").read_text())["currentContext"]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "contexts").symlink_to(own / "contexts")
+        (folder / "config.json").write_text(json.dumps(settings))
+        yield os.environ | {"DOCKER_CONFIG": name, "REGISTRY_AUTH_FILE": str(folder / "config.json")}
+
+
+def _run(argv: list[str], environment: Mapping[str, str], say: Say) -> None:
     try:
-        details = ecr.describe_images(repositoryName=repository, imageIds=[{"imageTag": tag}])["imageDetails"]
-    except ecr.exceptions.ImageNotFoundException:
-        return None
-    return details[0]["imageDigest"]
-
-
-def push_reference(uri: str, tag: str, registry: str | None) -> str:
-    """What to push to and pull from: ECR's URI, or the same repository at ``registry`` where that is given.
-
-    The embedded local AWS answers at its own address, not at the one its repository URIs name.
-    """
-    repository = uri.split("/", 1)[1]
-    return f"{registry or uri.split('/', 1)[0]}/{repository}:{tag}"
-
-
-def credentials(ecr: Any) -> tuple[str, str]:
-    """User and password that the registry takes for the next twelve hours."""
-    token = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
-    user, password = base64.b64decode(token).decode().split(":", 1)
-    return user, password
-
-
-def build_and_push(
-    engine: str,
-    context: Path,
-    reference: str,
-    login: tuple[str, str] | None,
-    build_arguments: list[str],
-    say: Callable[[str], None],
-) -> None:
-    """Build ``context`` as ``reference`` and push it, saying each line of the engine's output.
-
-    The password goes by standard input into a configuration that is deleted afterwards.
-    Raises UserError with the engine's last lines if a step fails.
-    """
-    with tempfile.TemporaryDirectory() as config:
-        environment = os.environ | {"DOCKER_BUILDKIT": "1", "DOCKER_CONFIG": config}
-        environment["REGISTRY_AUTH_FILE"] = f"{config}/auth.json"  # podman's name for the same
-        _run([engine, "build", "--tag", reference, *build_arguments, str(context)], environment, say)
-        if login:
-            user, password = login
-            registry = reference.split("/", 1)[0]
-            _run(
-                [engine, "login", "--username", user, "--password-stdin", registry],
-                environment,
-                say,
-                password,
-            )
-        _run([engine, "push", reference], environment, say)
-
-
-def _run(
-    argv: list[str], environment: dict[str, str], say: Callable[[str], None], given: str | None = None
-) -> None:
-    process = subprocess.Popen(
-        argv,
-        env=environment,
-        stdin=subprocess.PIPE if given is not None else subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    )
-    if given is not None and process.stdin:
-        process.stdin.write(given)
-        process.stdin.close()
-    last: list[str] = []
-    for line in process.stdout or ():
-        line = line.rstrip()
-        if line:
-            say(line)
-            last = [*last[-14:], line]
-    if process.wait():
+        process = subprocess.Popen(
+            argv,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+    except OSError as error:
         raise UserError(
-            f"it ended with status {process.returncode}: " + " / ".join(last[-5:]),
-            " ".join(argv[:2]),
-            "Mend what the last lines say, and deploy again",
+            f"it cannot be started ({error.strerror})", argv[0], "Give the command line of an engine"
+        ) from None
+    last: deque[str] = deque(maxlen=_LAST_LINES)
+    with process:
+        for line in process.stdout or ():
+            if line := line.rstrip():
+                say(line)
+                last.append(line)
+    if process.returncode:
+        raise UserError(
+            f"{argv[-1]}: it ended with status {process.returncode}, after: {' / '.join(last)}",
+            " ".join(argv[:-1])[:60],
+            "Mend what its last lines say, and deploy again",
         )

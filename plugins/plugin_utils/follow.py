@@ -62,7 +62,7 @@ def change(before: Run, run: Run, progress_is_due: bool) -> str | None:
     if run.get("reason") != before.get("reason") and run.get("reason"):
         return f"{state:<10}{run['reason']}"
     progress, old = run.get("progress") or {}, before.get("progress") or {}
-    if progress.get("phase") != old.get("phase"):
+    if progress.get("phase") not in (None, old.get("phase")):
         return f"{state:<10}{progress['phase']}"
     if "step" in progress and progress != old and (progress_is_due or progress.get("f") != old.get("f")):
         return f"{state:<10}{progress_line(progress)}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import operator
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from ..module_utils.contract.runs import Run, Runs
 from .wording import age, seconds_since, table
 
 _SHORT = 10  # characters of a ULID that tell its millisecond
+_run_id = operator.itemgetter("run_id")
 
 
 def short(run_id: str) -> str:
@@ -27,7 +29,9 @@ def short(run_id: str) -> str:
 def newest(runs: Runs, only: Iterable[str] = states.STATES, prefix: str = "") -> Iterator[Run]:
     """The runs in these states, newest first, those whose id begins with ``prefix``."""
     by_state = (runs.in_state(state, prefix=prefix) for state in only)
-    return heapq.merge(*by_state, key=lambda run: run["run_id"], reverse=True)
+    merged = heapq.merge(*by_state, key=_run_id, reverse=True)
+    # A run that moves while the states are read may be found in both.
+    return (next(same) for _, same in itertools.groupby(merged, key=_run_id))
 
 
 def find(runs: Runs, wanted: str) -> Run:
@@ -42,7 +46,7 @@ def find(runs: Runs, wanted: str) -> Run:
     """
     if wanted == "latest":
         heads = (runs.in_state(state, newest=1) for state in states.STATES)
-        latest = max(itertools.chain.from_iterable(heads), key=lambda run: run["run_id"], default=None)
+        latest = max(itertools.chain.from_iterable(heads), key=_run_id, default=None)
         if latest is None:
             raise UserError("there are no runs yet", fix="Submit one: train.yml -e spec=FILE.")
         return latest

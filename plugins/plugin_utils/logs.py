@@ -12,25 +12,19 @@ from .session import aws_errors
 _LINES = 10
 
 
-def tail(logs: Any, group: str, task_arn: str, lines: int = _LINES) -> list[str]:
-    """The last lines that a task wrote, or none if its log cannot be had.
+def tail(logs: Any, group: str, stream: str, lines: int = _LINES) -> list[str]:
+    """The last lines of a log stream, or none if they cannot be had.
 
     Parameters
     ----------
     logs:
         A CloudWatch Logs client.
-    group:
-        The log group.
-    task_arn:
-        The task: streams of the awslogs driver end with its id.
+    group, stream:
+        The log group, and the stream in it, as `names.log_stream` has it.
+    lines:
+        The most lines.
     """
-    task = task_arn.rpartition("/")[2]
     try:
-        pages = logs.get_paginator("describe_log_streams").paginate(logGroupName=group)
-        streams = (stream["logStreamName"] for page in pages for stream in page["logStreams"])
-        stream = next((name for name in streams if name.rpartition("/")[2] == task), None)
-        if stream is None:
-            return []
         answer = logs.get_log_events(
             logGroupName=group, logStreamName=stream, limit=lines, startFromHead=False
         )

@@ -129,6 +129,20 @@ def release(deployment: Deployment, order: Order, say: Say) -> dict[str, Any]:
     return result
 
 
+def withdraw(service: Service, family: str, dry: bool, say: Say) -> dict[str, Any]:
+    """Deregister every release of the family; the service itself is left as it is.
+
+    Returns ``changed`` and ``deregistered``, the revisions that were (with ``dry``, would be) deregistered.
+    """
+    deregistered = []
+    for revision, found in service.releases(family):
+        if not dry:
+            service.deregister(revision)
+        deregistered.append(revision)
+        say(f"{'would deregister' if dry else 'deregistered'} {revision.rpartition('/')[2]} ({found.model})")
+    return {"changed": bool(deregistered), "deregistered": deregistered}
+
+
 def gate_failures(gate: dict[str, Any], scores: dict[str, Any]) -> list[str]:
     """What of a gate the scores do not reach, with both figures."""
     labels = scores.get("labels", {})

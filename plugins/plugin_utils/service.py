@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from ..module_utils.contract import names
-from ..module_utils.contract.errors import UserError
-from .session import Aws
+from .session import Aws, NotDeployed
 
 TEMPLATE_TAG = "nerforge:template"  # on a release: the revision of Terraform's that it was made from
 PARAMETERS = ("desired_count", "service_name", "task_definition_family", "template_task_definition_arn")
@@ -52,10 +52,10 @@ class Service:
         self._ecs, self._cluster, self._name = ecs, cluster, name
 
     def describe(self) -> Description:
-        """The service as ECS describes it. Raises UserError if there is none."""
+        """The service as ECS describes it. Raises NotDeployed if there is none."""
         found = self._ecs.describe_services(cluster=self._cluster, services=[self._name])["services"]
         if not found or found[0]["status"] != "ACTIVE":
-            raise UserError(
+            raise NotDeployed(
                 "there is no such ECS service",
                 f"{self._cluster}/{self._name}",
                 "Run deploy.yml, which makes it.",
@@ -86,6 +86,18 @@ class Service:
         tags[TEMPLATE_TAG] = release.template
         request["tags"] = [{"key": key, "value": value} for key, value in tags.items()]
         return self._ecs.register_task_definition(**request)["taskDefinition"]["taskDefinitionArn"]
+
+    def releases(self, family: str) -> Iterator[tuple[str, Release]]:
+        """The family's active revisions that releases registered, oldest first."""
+        lists = self._ecs.get_paginator("list_task_definitions")
+        pages = lists.paginate(familyPrefix=family, status="ACTIVE")
+        for revision in [arn for page in pages for arn in page["taskDefinitionArns"]]:
+            if f"/{family}:" in revision and (found := self.release(revision)).template:
+                yield revision, found
+
+    def deregister(self, revision: str) -> None:
+        """Make a revision inactive; tasks that run it go on."""
+        self._ecs.deregister_task_definition(taskDefinition=revision)
 
     def update(self, revision: str, desired: int | None = None) -> None:
         """Roll the service to a revision, and to a number of tasks if one is given."""
@@ -120,7 +132,7 @@ def serving(aws: Aws, prefix: str) -> dict[str, Any] | None:
         cluster = aws.parameters(prefix, "training", ["cluster_name"])["cluster_name"]
         service = Service(aws.client("ecs"), cluster, published["service_name"])
         description = service.describe()
-    except UserError:
+    except NotDeployed:
         return None
     rollout = primary(description)
     return {

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from typing import Any
 
 try:
-    import boto3
+    import boto3.exceptions
+    import boto3.session
     from botocore import exceptions as boto_errors
     from botocore.config import Config
 except ImportError:
@@ -38,6 +39,10 @@ _CREDENTIALS_FIX = (
 )
 
 
+class NotDeployed(UserError):
+    """What is asked for belongs to a stack that is not there."""
+
+
 class Aws:
     """Clients of one account and region.
 
@@ -47,7 +52,8 @@ class Aws:
         A module's parameters as amazon.aws names them: ``region``, ``endpoint_url``, ``access_key``,
         ``secret_key``, ``session_token``, ``profile``, ``validate_certs``, ``aws_ca_bundle``, ``aws_config``.
 
-    Raises UserError if boto3 is missing, for a profile beside keys, and for a profile that does not exist.
+    Raises UserError if boto3 is missing, for an endpoint that is no URL, for a profile beside keys, and for a
+    profile that does not exist.
     """
 
     def __init__(self, params: dict[str, Any]) -> None:
@@ -59,6 +65,9 @@ class Aws:
             fix = "Give one of the two; profile: '' keeps AWS_PROFILE out."
             raise UserError(f"both the profile {profile} and access keys are given", fix=fix)
         self.endpoint: str | None = params.get("endpoint_url") or None
+        if self.endpoint and not self.endpoint.startswith(("http://", "https://")):
+            fix = "Give one such as http://127.0.0.1:4566, or leave it out for AWS itself."
+            raise UserError(f"{self.endpoint!r} is no http or https URL", "endpoint_url", fix)
         self._verify = params.get("validate_certs", True)
         if self._verify:
             self._verify = params.get("aws_ca_bundle") or None
@@ -89,7 +98,7 @@ class Aws:
     def parameters(self, prefix: str, stack: str, wanted: Iterable[str]) -> dict[str, str]:
         """What a stack published in the Parameter Store.
 
-        Raises UserError if the stack is not deployed under this prefix.
+        Raises NotDeployed if the stack is not there under this prefix.
         """
         by_path = {names.parameter(prefix, stack, name): name for name in wanted}
         paths = list(by_path)
@@ -99,7 +108,7 @@ class Aws:
             found |= {by_path[item["Name"]]: item["Value"] for item in answer["Parameters"]}
         missing = [path for path, name in by_path.items() if name not in found]
         if missing:
-            raise UserError(
+            raise NotDeployed(
                 f"the {stack} stack is not deployed under the prefix {prefix}: "
                 f"there is no SSM parameter {missing[0]} in {self._place()}",
                 fix="Run deploy.yml first, or give the prefix it was deployed under.",
@@ -132,7 +141,7 @@ class Aws:
         told = f"AWS refused {error.operation_name} in {self._place()}: {why}"
         if code in _BAD_CREDENTIALS:
             return UserError(told, fix=f"The credentials are wrong or out of date. {_CREDENTIALS_FIX}")
-        if "AccessDenied" in code or "Unauthorized" in code:
+        if "AccessDenied" in code or "Unauthorized" in code or code == "403":
             return UserError(told, fix="Use credentials whose policies allow it.")
         return UserError(told, fix="If it persists, see the service's own page in the AWS console.")
 
@@ -161,7 +170,9 @@ def _config(changes: dict[str, Any]) -> Any:
 
 def aws_errors() -> tuple[type[Exception], ...]:
     """What boto3 raises; for ``except``."""
-    return () if boto3 is None else (boto_errors.BotoCoreError, boto_errors.ClientError)
+    if boto3 is None:
+        return ()
+    return boto_errors.BotoCoreError, boto_errors.ClientError, boto3.exceptions.Boto3Error
 
 
 def is_transient(error: Exception) -> bool:

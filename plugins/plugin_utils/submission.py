@@ -8,7 +8,6 @@ from __future__ import annotations
 import configparser
 import getpass
 import importlib.util
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,9 +77,9 @@ def check(
 
 
 def submit(
-    aws: Aws, deployment: dict[str, str], submission: Submission, shelf: Shelf, say: Say
+    aws: Aws, prefix: str, deployment: dict[str, str], submission: Submission, shelf: Shelf, say: Say
 ) -> tuple[str, str | None]:
-    """Upload the data, record the run, queue it, and wake the dispatcher.
+    """Upload the data, record the run, queue it, and wake the dispatcher of the deployment under ``prefix``.
 
     Returns the run's id, and why the dispatcher could not be woken, if so: it then takes the run at its next
     tick. Raises UserError if the queue takes no message; the run is then recorded as FAILED.
@@ -96,19 +95,19 @@ def submit(
             QueueUrl=deployment["queue_url"], MessageBody=names.message_body(run_id)
         )
     except aws_errors() as error:
-        reason = str(aws.explained(error))
-        runs.move(
-            run_id, states.QUEUED, states.FAILED, reason=f"it could not be queued: {reason}", ended=now()
-        )
-        raise UserError(f"run {run_id} could not be queued, and is recorded as FAILED: {reason}") from error
-    return run_id, _wake_dispatcher(aws, run_id)
+        reason = f"it could not be queued: {aws.explained(error)}"
+        # The answer alone may have been lost: a run that is QUEUED no more got its message through.
+        if runs.move(run_id, states.QUEUED, states.FAILED, reason=reason, ended=now()):
+            fix = "Submit the spec again."
+            raise UserError(f"{reason} The run is recorded as FAILED", f"run {run_id}", fix) from error
+    return run_id, _wake_dispatcher(aws, prefix, run_id)
 
 
-def _wake_dispatcher(aws: Aws, run_id: str) -> str | None:
+def _wake_dispatcher(aws: Aws, prefix: str, run_id: str) -> str | None:
     event = {
         "Source": names.EVENT_SOURCE,
         "DetailType": names.EVENT_RUN_SUBMITTED,
-        "Detail": json.dumps({"run": run_id}),
+        "Detail": names.event_detail(prefix, run_id),
     }
     try:
         answer = aws.client("events").put_events(Entries=[event])

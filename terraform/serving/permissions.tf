@@ -21,11 +21,18 @@ resource "aws_iam_role_policy" "task" {
   role = aws_iam_role.task.id
   policy = jsonencode({
     Version = "2012-10-17"
-    Statement = [{
-      Effect   = "Allow"
-      Action   = "s3:GetObject"
-      Resource = "arn:${local.partition}:s3:::${local.training.bucket}/models/*"
-    }]
+    Statement = [
+      {
+        Effect   = "Allow"
+        Action   = "s3:GetObject"
+        Resource = "arn:${local.partition}:s3:::${local.training.bucket}/models/*"
+      },
+      {
+        Effect   = "Allow" # else a missing object reads as forbidden
+        Action   = "s3:ListBucket"
+        Resource = "arn:${local.partition}:s3:::${local.training.bucket}"
+      },
+    ]
   })
 }
 

@@ -14,7 +14,7 @@ locals {
     submitted = {
       description = "A run was submitted"
       schedule    = null
-      pattern     = { source = ["nerforge"], detail-type = ["Run Submitted"] }
+      pattern     = { source = ["nerforge"], detail-type = ["Run Submitted"], detail = { prefix = [var.prefix] } }
     }
     stopped = {
       description = "A task of the cluster stopped"

@@ -61,17 +61,12 @@ locals {
       {
         Effect   = "Allow"
         Action   = ["s3:GetObject"]
-        Resource = [for folder in ["datasets", "models", "checkpoints"] : "${aws_s3_bucket.main.arn}/${folder}/*"]
+        Resource = [for folder in ["datasets", "models"] : "${aws_s3_bucket.main.arn}/${folder}/*"]
       },
       {
         Effect   = "Allow"
-        Action   = ["s3:AbortMultipartUpload", "s3:PutObject"]
-        Resource = [for folder in ["models", "checkpoints"] : "${aws_s3_bucket.main.arn}/${folder}/*"]
-      },
-      {
-        Effect   = "Allow"
-        Action   = ["s3:DeleteObject"]
-        Resource = ["${aws_s3_bucket.main.arn}/checkpoints/*"]
+        Action   = ["s3:PutObject"]
+        Resource = ["${aws_s3_bucket.main.arn}/models/*"]
       },
       {
         Effect   = "Allow" # else a missing object reads as forbidden

@@ -48,7 +48,7 @@ resource "aws_ecs_task_definition" "trainer" {
       options = {
         awslogs-group         = aws_cloudwatch_log_group.container["trainer"].name
         awslogs-region        = var.region
-        awslogs-stream-prefix = "run"
+        awslogs-stream-prefix = "trainer"
       }
     }
   }])

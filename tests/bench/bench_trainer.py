@@ -1,9 +1,11 @@
 """What the trainer costs beyond spaCy's own training: its whole process beside the whole of `spacy train`.
 
-Both train on the same sentences with the same config and seed, and must end with the same weights. They run at
-the same time, a core each, so that whatever else the machine does slows both. The trainer's time is all of its work: the record, fetching, checking, training, evaluating on test, packing,
+Both train on the same sentences with the same config and seed, and must end with the same weights. They run
+at the same time, a core each, so that whatever else the machine does slows both.
+
+The trainer's time is all of its work: the record, fetching, checking, training, evaluating on test, packing,
 uploading, reading back and registering. AWS is moto in the trainer's process; its set-up is not counted, its
-answers are. Wall time is what a user waits; CPU time says the same where neighbours make wall time jump.
+answers are.
 """
 
 import hashlib

@@ -86,6 +86,7 @@ class Attempt:
             states.RUNNING,
             self.settings.attempt,
             reason=None,
+            running=now(),
             progress={"phase": progress.FETCHING, "seconds": 0},
         )
 

@@ -94,6 +94,19 @@ def message_body(run_id: str) -> str:
     return json.dumps({"run": run_id})
 
 
+def event_detail(prefix: str, run_id: str) -> str:
+    """The submission event's detail; the rule of the deployment under ``prefix`` takes no other's."""
+    return json.dumps({"prefix": prefix, "run": run_id})
+
+
+# --- logs ---
+
+
+def log_stream(container: str, task_arn: str) -> str:
+    """The log stream of a task's container: the stacks give the awslogs driver its name as stream prefix."""
+    return f"{container}/{container}/{task_arn.rpartition('/')[2]}"
+
+
 # --- environment variables of the containers and the dispatcher ---
 
 ENV_BUCKET = "NERFORGE_BUCKET"

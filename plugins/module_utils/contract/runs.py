@@ -153,6 +153,7 @@ class Runs:
             "task_recorded": None,
             "refusals": None,
             "progress": None,
+            "running": None,
         }
         return self._update(run_id, set(states.ACTIVE), attempt, fresh | fields)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from demand import Demand
 from nerforge_contract import states
-from nerforge_contract.names import TRAINER_CONTAINER
+from nerforge_contract.names import TRAINER_CONTAINER, log_stream
 from nerforge_contract.runs import Run
 from nerforge_contract.ulid import is_ulid
 
@@ -111,12 +111,8 @@ def read_message(body: str) -> tuple[str | None, str]:
         return None, "the message is not a JSON object"
     if not is_ulid(content.get("run")):
         return None, "the message names no run: its field run must be a ULID"
-    others = sorted(content.keys() - {"run"})
-    if others:
-        return content[
-            "run"
-        ], f"the message has fields that mean nothing here: {', '.join(map(ascii, others)):.200}"
-    return content["run"], ""
+    others = ", ".join(map(ascii, sorted(content.keys() - {"run"})))
+    return content["run"], f"the message has fields that mean nothing here: {others:.200}" if others else ""
 
 
 # --- RunTask said no ---
@@ -310,7 +306,7 @@ def _trainers_words(run: Run) -> str:
 
 
 def _log_of(task: Task) -> str:
-    return f"Its log stream ends in {TRAINER_CONTAINER}/{task['taskArn'].rsplit('/', 1)[-1]}"
+    return f"Its log stream is {log_stream(TRAINER_CONTAINER, task['taskArn'])}"
 
 
 def _clock(time: datetime.datetime) -> str:

@@ -167,7 +167,8 @@ run "the_task_is_locked_down" {
 run "the_task_may_only_read_models" {
   assert {
     condition = jsondecode(aws_iam_role_policy.task.policy).Statement == [
-      { Action = "s3:GetObject", Effect = "Allow", Resource = "arn:aws:s3:::ner-models/models/*" }
+      { Action = "s3:GetObject", Effect = "Allow", Resource = "arn:aws:s3:::ner-models/models/*" },
+      { Action = "s3:ListBucket", Effect = "Allow", Resource = "arn:aws:s3:::ner-models" },
     ]
     error_message = "The server's role must reach nothing but the models."
   }

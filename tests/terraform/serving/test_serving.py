@@ -60,5 +60,6 @@ def test_the_container_is_the_contracts(source):
     text = source("task")
     assert f"server_port = {names.SERVER_PORT}" in text
     assert f'name      = "{names.SERVER_CONTAINER}"' in text
+    assert f'awslogs-stream-prefix = "{names.SERVER_CONTAINER}"' in text
     variables = re.search(r"merge\(\{\n(.*?)\n  \}", text, re.DOTALL)[1]
     assert {names.ENV_BUCKET, names.ENV_IMAGE} <= set(re.findall(r"(\w+) +=", variables))

@@ -303,8 +303,8 @@ run "queue_and_dispatcher" {
   }
 
   assert {
-    condition     = jsondecode(aws_cloudwatch_event_rule.trigger["submitted"].event_pattern) == { source = ["nerforge"], detail-type = ["Run Submitted"] }
-    error_message = "A submission must start the dispatcher at once."
+    condition     = jsondecode(aws_cloudwatch_event_rule.trigger["submitted"].event_pattern) == { source = ["nerforge"], detail-type = ["Run Submitted"], detail = { prefix = ["ner"] } }
+    error_message = "A submission to this deployment, and to no other, must start the dispatcher at once."
   }
 
   assert {
@@ -330,6 +330,7 @@ run "trainer_task" {
 
   assert {
     condition = { for variable in jsondecode(aws_ecs_task_definition.trainer.container_definitions)[0].environment : variable.name => variable.value } == {
+      AWS_DEFAULT_REGION    = "eu-central-1"
       AWS_ENDPOINT_URL      = "http://127.0.0.1:4566"
       NERFORGE_BUCKET       = "bucket"
       NERFORGE_IMAGE        = var.trainer_image
@@ -400,18 +401,21 @@ run "permissions" {
   }
 
   assert {
-    condition = { for action in ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"] : action => flatten([
-      for statement in jsondecode(aws_iam_role_policy.role["trainer"].policy).Statement : statement.Resource if contains(statement.Action, action)
-      ]) } == {
-      "s3:GetObject"    = ["arn:aws:s3:::bucket/datasets/*", "arn:aws:s3:::bucket/models/*", "arn:aws:s3:::bucket/checkpoints/*"]
-      "s3:PutObject"    = ["arn:aws:s3:::bucket/models/*", "arn:aws:s3:::bucket/checkpoints/*"]
-      "s3:DeleteObject" = ["arn:aws:s3:::bucket/checkpoints/*"]
+    condition = {
+      for statement in jsondecode(aws_iam_role_policy.role["trainer"].policy).Statement :
+      join(" ", statement.Action) => statement.Resource
+      } == {
+      "s3:GetObject"                                          = ["arn:aws:s3:::bucket/datasets/*", "arn:aws:s3:::bucket/models/*"]
+      "s3:PutObject"                                          = ["arn:aws:s3:::bucket/models/*"]
+      "s3:ListBucket"                                         = ["arn:aws:s3:::bucket"]
+      "dynamodb:GetItem dynamodb:UpdateItem"                  = [aws_dynamodb_table.runs.arn]
+      "dynamodb:GetItem dynamodb:PutItem dynamodb:UpdateItem" = [aws_dynamodb_table.models.arn]
     }
-    error_message = "The trainer may read data, write models and checkpoints, and delete only checkpoints."
+    error_message = "The trainer may read data, write models, and keep its records: no more."
   }
 
   assert {
-    condition     = alltrue([for role, policy in aws_iam_role_policy.role : !anytrue([for statement in jsondecode(policy.policy).Statement : anytrue([for action in statement.Action : contains(["dynamodb:DeleteItem", "dynamodb:Scan", "s3:DeleteObjectVersion"], action)])])])
+    condition     = alltrue([for role, policy in aws_iam_role_policy.role : !anytrue([for statement in jsondecode(policy.policy).Statement : anytrue([for action in statement.Action : contains(["dynamodb:DeleteItem", "dynamodb:Scan", "s3:DeleteObject", "s3:DeleteObjectVersion"], action)])])])
     error_message = "No role may lose a record."
   }
 

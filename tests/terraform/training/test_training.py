@@ -1,9 +1,7 @@
 """The training stack: Terraform's own checks and tests, and what it shares with the rest of the project."""
 
-import os
+import json
 import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,27 +11,9 @@ from nerforge_contract import names, runs
 
 
 @pytest.fixture(scope="module")
-def terraform(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
-    """Runs Terraform in a copy of the stack whose tests folder is this one: none from outside will do."""
-    stack = tmp_path_factory.mktemp("terraform") / "training"
-    shutil.copytree(root / "terraform" / "training", stack, ignore=shutil.ignore_patterns(".terraform"))
-    shutil.copytree(
-        Path(__file__).parent, stack / "tests", ignore=shutil.ignore_patterns("*.py", "__pycache__")
-    )
-
-    def run(*arguments: str) -> str:
-        ended = subprocess.run(
-            ["terraform", *arguments, "-no-color"],
-            cwd=stack,
-            env={**os.environ, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"},
-            capture_output=True,
-            text=True,
-        )
-        assert ended.returncode == 0, ended.stdout + ended.stderr
-        return ended.stdout
-
-    run("init", "-backend=false", "-lockfile=readonly", "-input=false")
-    return run
+def terraform(terraform_in: Callable[[str], Callable[..., str]]) -> Callable[..., str]:
+    """Runs Terraform in a copy of the stack."""
+    return terraform_in("training")
 
 
 @pytest.fixture
@@ -87,29 +67,27 @@ def test_the_rule_for_submissions_matches_the_contracts_event(source):
     assert f'source = ["{names.EVENT_SOURCE}"], detail-type = ["{names.EVENT_RUN_SUBMITTED}"]' in source(
         "dispatcher"
     )
+    assert "detail = { prefix = [var.prefix] }" in source("dispatcher")
+    assert json.loads(names.event_detail("ner", "run"))["prefix"] == "ner"
 
 
 def test_the_trainer_gets_the_contracts_variables(source):
     text = source("trainer")
     variables = re.search(r"merge\(var\.container_environment, \{\n(.*?)\n {6}\}\)", text, re.DOTALL)[1]
     assert set(re.findall(r"^ +(\w+)", variables, re.MULTILINE)) == {
+        "AWS_DEFAULT_REGION",
         names.ENV_BUCKET,
         names.ENV_RUNS_TABLE,
         names.ENV_MODELS_TABLE,
         names.ENV_IMAGE,
     }
     assert f'name        = "{names.TRAINER_CONTAINER}"' in text
+    assert f'awslogs-stream-prefix = "{names.TRAINER_CONTAINER}"' in text
 
 
 def test_folders_and_index_are_the_contracts(source):
-    folders = {
-        key.split("/")[0]
-        for key in (
-            names.dataset_key("0", ".conll"),
-            names.model_prefix("name", 1),
-            names.checkpoint_prefix("run"),
-        )
-    }
+    keys = names.dataset_key("0", ".conll"), names.model_prefix("name", 1)
+    folders = {key.split("/")[0] for key in keys}
     assert set(re.findall(r'"(\w+)"', re.search(r"for folder in \[(.*?)\]", source("iam"))[1])) == folders
     assert f'prefix = "{names.checkpoint_prefix("run").split("/")[0]}/"' in source("data")
     assert f'name            = "{runs.STATE_INDEX}"' in source("data")

@@ -58,3 +58,11 @@ def test_prefixes(prefix, good):
 
 def test_a_message_names_the_run_and_nothing_else():
     assert json.loads(names.message_body("01ARZ3")) == {"run": "01ARZ3"}
+
+
+def test_an_event_names_the_deployment_and_the_run():
+    assert json.loads(names.event_detail("ner", "01ARZ3")) == {"prefix": "ner", "run": "01ARZ3"}
+
+
+def test_a_log_stream_is_named_as_the_awslogs_driver_does():
+    assert names.log_stream("server", "arn:aws:ecs:x:1:task/c/abc") == "server/server/abc"

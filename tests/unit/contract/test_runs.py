@@ -227,14 +227,14 @@ def test_an_annotation_leaves_the_state_and_needs_it(runs):
 def test_the_next_attempt_starts_clean(runs):
     run_id = running(runs)
     runs.record_task(run_id, 1, "arn:1")
-    runs.annotate(run_id, states.RUNNING, progress={"step": 3}, refusals=4)
+    runs.annotate(run_id, states.RUNNING, progress={"step": 3}, refusals=4, running="2026-03-01")
 
     assert runs.next_attempt(run_id, 1, reason="once more", retries_used=1)
 
     run = runs.get(run_id)
     assert (run["state"], run["attempt"], run["retries_used"]) == (states.STARTING, 2, 1)
     assert run["reason"] == "once more"
-    assert not {"task_arn", "task_recorded", "progress", "refusals"} & run.keys()
+    assert not {"task_arn", "task_recorded", "progress", "refusals", "running"} & run.keys()
     assert not runs.next_attempt(run_id, 1, reason="again")
     assert runs.get(run_id)["attempt"] == 2
 

@@ -158,6 +158,29 @@ class FakeEcs:
         definition, tags = self.definitions[taskDefinition]
         return {"taskDefinition": json.loads(json.dumps(definition)), "tags": list(tags)}
 
+    def get_paginator(self, operation):
+        def paginate(**request):
+            page = getattr(self, operation)(**request)
+            yield page
+            while "nextToken" in page:
+                page = getattr(self, operation)(**request, nextToken=page["nextToken"])
+                yield page
+
+        return SimpleNamespace(paginate=paginate)
+
+    def do_list_task_definitions(self, familyPrefix, status, nextToken="0"):
+        known = [
+            arn
+            for arn, (definition, _) in self.definitions.items()
+            if definition["family"].startswith(familyPrefix) and definition["status"] == status
+        ]
+        start, end = int(nextToken), int(nextToken) + 2
+        return {"taskDefinitionArns": known[start:end]} | ({"nextToken": str(end)} if known[end:] else {})
+
+    def do_deregister_task_definition(self, taskDefinition):
+        self.definitions[taskDefinition][0]["status"] = "INACTIVE"
+        return {}
+
     def do_update_service(self, cluster, service, taskDefinition, desiredCount=None):
         assert (cluster, service) == ("nerforge", "nerforge-server")
         self.desired = self.desired if desiredCount is None else desiredCount

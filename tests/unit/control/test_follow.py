@@ -130,7 +130,7 @@ def test_the_tail_of_a_log(stack):
         client.create_log_stream(logGroupName="/nerforge/trainer", logStreamName=stream)
         events = [{"timestamp": began + n, "message": f"{stream[-5:]} {n}\n"} for n in range(15)]
         client.put_log_events(logGroupName="/nerforge/trainer", logStreamName=stream, logEvents=events)
-    lines = logs.tail(client, "/nerforge/trainer", "arn:aws:ecs:us-east-1:1:task/nerforge/task1")
+    lines = logs.tail(client, "/nerforge/trainer", "trainer/trainer/task1")
     assert lines == [f"task1 {n}" for n in range(5, 15)]
-    assert logs.tail(client, "/nerforge/trainer", "arn:x/task9") == []
-    assert logs.tail(client, "/nowhere", "arn:x/task1") == []
+    assert logs.tail(client, "/nerforge/trainer", "trainer/trainer/task9") == []
+    assert logs.tail(client, "/nowhere", "trainer/trainer/task1") == []

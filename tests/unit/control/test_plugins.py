@@ -77,7 +77,7 @@ class Gateway(http.server.BaseHTTPRequestHandler):
 def endpoint(stack):
     """Where moto can be reached."""
     web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Gateway)
-    threading.Thread(target=web.serve_forever, daemon=True).start()
+    threading.Thread(target=web.serve_forever, args=(0.01,), daemon=True).start()
     yield f"http://127.0.0.1:{web.server_port}"
     web.shutdown()
     web.server_close()
@@ -141,10 +141,10 @@ def test_submit_follow_and_list(site):
             time.sleep(0.05)
         run_id = waiting[0]["run_id"]
         runs.claim(run_id, 1)
-        time.sleep(1)
+        time.sleep(0.3)
         runs.move(run_id, "STARTING", "RUNNING", 1)
         scores = {"f": 0.75, "on": "dev", "labels": {"PER": {"f": 0.5}}}
-        time.sleep(1)
+        time.sleep(0.3)
         runs.move(run_id, "RUNNING", "SUCCEEDED", 1, model="people:1", scores=scores)
 
     trainer = threading.Thread(target=train, daemon=True)
@@ -154,10 +154,11 @@ def test_submit_follow_and_list(site):
         {"nerforge.aws.training_run_follow": {"interval": 0.2}},
         {"nerforge.aws.training_run_info": {"display": True}},
         {"nerforge.aws.model_info": {"display": True}},
+        {"nerforge.aws.model_release": {"state": "absent"}},
     )
     assert not any(result.get("failed") for result in results), results
     trainer.join(5)
-    submitted, followed, listed, models = results
+    submitted, followed, listed, models, withdrawn = results
     assert submitted["changed"] and submitted["data"]["train"] == {
         "sentences": 1,
         "entities": {"LOC": 1, "PER": 1},
@@ -166,39 +167,10 @@ def test_submit_follow_and_list(site):
     assert not followed["changed"] and not listed["changed"] and not models["changed"]
     assert [run["run_id"] for run in listed["runs"]] == [submitted["run_id"]]
     assert models["models"] == [] and models["serving"] is None
+    assert not withdrawn["changed"] and withdrawn["deregistered"] == []
     assert queued(site.stack) == [submitted["run_id"]]
     for line in ("SUCCEEDED people:1  F 0.750 on dev  PER 0.500", "no models", "RUN "):
         assert line in printed
-
-
-def test_bad_specs_fail_with_one_message_and_leave_nothing_on_the_queue(site):
-    (site.folder / "none.conll").write_text("Rain O\n")
-    wrong = {
-        "typo": SPEC | {"lables": ["PER"]},
-        "gone": SPEC | {"data": {"train": "gone.conll", "dev": "train.conll"}},
-        "none": SPEC | {"data": {"train": "none.conll", "dev": "train.conll"}},
-        "gpu": SPEC | {"device": "gpu"},
-        "label": SPEC | {"labels": ["PER", "LOC", "ORG"]},
-    }
-    for name, spec in wrong.items():
-        (site.folder / f"{name}.yml").write_text(yaml.safe_dump(spec))
-    printed, results = site.play(
-        *({"nerforge.aws.training_run": {"spec": f"{name}.yml"}} for name in [*wrong, "nowhere"]),
-        verbose=True,
-    )
-    told = [
-        "lables: unknown field. Did you mean labels?",
-        "data.train: gone.conll",
-        "data.train: no entities in 1 sentences.",
-        "resources.gpus: 1 asked for, and this deployment has no GPU instances.",
-        "labels: no example in train has the label ORG.",
-        "cannot read the spec (No such file or directory)",
-    ]
-    for result, expected in zip(results, told, strict=True):
-        assert result["failed"] and expected in result["msg"]
-    assert queued(site.stack) == []
-    assert list(site.stack.runs.in_state("QUEUED")) == []
-    assert "s3cr3t-key" not in printed
 
 
 def test_check_mode_checks_all_and_writes_nothing(site):
@@ -214,43 +186,45 @@ def test_check_mode_checks_all_and_writes_nothing(site):
     assert site.stack.aws.client("s3").list_objects_v2(Bucket="nerforge-bucket")["KeyCount"] == 0
 
 
-def test_a_run_that_fails_fails_the_task_with_its_reason_and_its_log(site):
-    stack = site.stack
-    stack.runs.create("01JAAAAAAA0000000000000001", {"name": "people"}, task_arn="arn:x/task1")
-    stack.runs.move(
-        "01JAAAAAAA0000000000000001", "QUEUED", "FAILED", reason="the task was killed: out of memory"
-    )
+def test_failures_come_as_one_message_each(site):
+    """Wrong specs, a run that fails, a wrong place: all in one playbook, for Ansible is slow to start."""
+    stack, run_id = site.stack, "01JAAAAAAA0000000000000001"
+    stack.runs.create(run_id, {"name": "people"}, task_arn="arn:x/task1")
+    stack.runs.move(run_id, "QUEUED", "FAILED", reason="the task was killed: out of memory")
     logs = stack.aws.client("logs")
+    stream = {"logGroupName": "/nerforge/trainer", "logStreamName": "trainer/trainer/task1"}
     logs.create_log_group(logGroupName="/nerforge/trainer")
-    logs.create_log_stream(logGroupName="/nerforge/trainer", logStreamName="trainer/trainer/task1")
-    logs.put_log_events(
-        logGroupName="/nerforge/trainer",
-        logStreamName="trainer/trainer/task1",
-        logEvents=[{"timestamp": int(time.time() * 1000), "message": "allocating far too much"}],
-    )
-    printed, (result,) = site.play({"nerforge.aws.training_run_follow": {"run": "01JAAAAAAA"}})
-    assert result["failed"]
-    assert (
-        "FAILED: the task was killed: out of memory. Its log is in the log group /nerforge/trainer."
-        in result["msg"]
-    )
-    assert "allocating far too much" in printed
-
-
-def test_what_is_wrong_with_the_place_is_told(site):
-    _, results = site.play(
-        {"nerforge.aws.training_run_info": {"prefix": "other"}},
-        {"nerforge.aws.training_run_info": {"endpoint_url": "http://127.0.0.1:9"}},
-        {"nerforge.aws.training_run_info": {"profile": "nobody", "access_key": "", "secret_key": ""}},
-        {"nerforge.aws.training_run_info": {"run": "01JZ"}},
-        {"nerforge.aws.model_release": {"model": "people:1"}},
-    )
-    told = [
-        "not deployed under the prefix other",
-        "nothing answers at http://127.0.0.1:9. Is the local AWS running?",
-        "nobody",
-        "there is no run 01JZ",
-        "the serving stack is not deployed under the prefix nerforge",
+    logs.create_log_stream(**stream)
+    event = {"timestamp": int(time.time() * 1000), "message": "allocating far too much"}
+    logs.put_log_events(**stream, logEvents=[event])
+    (site.folder / "typo.yml").write_text(yaml.safe_dump(SPEC | {"lables": ["PER"]}))
+    (site.folder / "gpu.yml").write_text(yaml.safe_dump(SPEC | {"device": "gpu"}))
+    cases = [
+        ("training_run", {"spec": "typo.yml"}, "lables: unknown field. Did you mean labels?"),
+        ("training_run", {"spec": "gpu.yml"}, "resources.gpus: 1 asked for, and this deployment has no GPU"),
+        ("training_run", {"spec": "nowhere.yml"}, "cannot read the spec (No such file or directory)"),
+        (
+            "training_run_follow",
+            {"run": run_id[:10]},
+            "FAILED: the task was killed: out of memory. Its log is in the log group /nerforge/trainer.",
+        ),
+        ("training_run_info", {"prefix": "other"}, "not deployed under the prefix other"),
+        (
+            "training_run_info",
+            {"endpoint_url": "http://127.0.0.1:9"},
+            "nothing answers at http://127.0.0.1:9. Is the local AWS running?",
+        ),
+        ("training_run_info", {"profile": "nobody", "access_key": "", "secret_key": ""}, "nobody"),
+        ("training_run_info", {"run": "01JZ"}, "there is no run 01JZ"),
+        ("model_release", {"model": "people:1"}, "the serving stack is not deployed under the prefix ner"),
+        ("model_release", {}, "model: no model is named. Give name:number"),
     ]
-    for result, expected in zip(results, told, strict=True):
-        assert result["failed"] and expected in result["msg"]
+    printed, results = site.play(
+        *({f"nerforge.aws.{module}": options} for module, options, _ in cases), verbose=True
+    )
+    for result, (module, options, expected) in zip(results, cases, strict=True):
+        assert result["failed"] and expected in result["msg"], (module, options)
+    assert queued(stack) == []
+    assert list(stack.runs.in_state("QUEUED")) == []
+    assert "allocating far too much" in printed
+    assert "s3cr3t-key" not in printed

@@ -262,6 +262,32 @@ def test_serving_rolls_only_when_the_template_changed(site, ecs, lines):
     assert alias(site) == 1
 
 
+# --- the end of all releases ---
+
+
+def active(ecs):
+    return [arn for arn, (definition, _) in ecs.definitions.items() if definition["status"] == "ACTIVE"]
+
+
+def test_withdrawing_deregisters_every_release_and_nothing_of_terraforms(site, ecs, lines):
+    for number in (1, 2, 3):
+        release(site, order(f"people:{number}"), lines)
+    released = active(ecs)[1:]
+    another = ecs._add(ecs.definitions[released[0]][0] | {"family": "nerforge-server-2"}, [])
+    ecs.definitions[another][1].extend(ecs.definitions[released[0]][1])
+    lines.clear()
+
+    dry = releases.withdraw(site.service, site.family, True, lines)
+    assert dry == {"changed": True, "deregistered": released}
+    assert active(ecs) == [ecs.template, *released, another]
+    assert lines[0] == "would deregister nerforge-server:2 (people:1)"
+
+    assert releases.withdraw(site.service, site.family, False, lines) == dry
+    assert active(ecs) == [ecs.template, another]
+    assert lines[-1] == "deregistered nerforge-server:4 (people:3)"
+    assert not releases.withdraw(site.service, site.family, False, lines)["changed"]
+
+
 # --- verification ---
 
 
@@ -281,7 +307,7 @@ def server():
 
     answers = []
     web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=web.serve_forever, daemon=True).start()
+    threading.Thread(target=web.serve_forever, args=(0.01,), daemon=True).start()
     yield f"http://127.0.0.1:{web.server_port}", answers
     web.shutdown()
     web.server_close()

@@ -32,6 +32,7 @@ def test_parameters_reach_the_clients():
         ({"profile": "work", "access_key": "a"}, "both the profile work and access keys are given"),
         ({"profile": "nobody-has-this"}, "nobody-has-this.*AWS_PROFILE"),
         ({"aws_config": {"colour": "red"}}, "aws_config: .*colour"),
+        ({"endpoint_url": "127.0.0.1:4566"}, "endpoint_url: '127.0.0.1:4566' is no http or https URL"),
     ],
 )
 def test_parameters_that_cannot_be(params, told):

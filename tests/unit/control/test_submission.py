@@ -11,7 +11,7 @@ from ansible_collections.nerforge.aws.plugins.module_utils.contract import spec 
 from ansible_collections.nerforge.aws.plugins.module_utils.contract.errors import UserError
 from ansible_collections.nerforge.aws.plugins.plugin_utils import datasets, submission
 from ansible_collections.nerforge.aws.plugins.plugin_utils.datasets import Shelf
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 CONLL = "Ada B-PER\nof O\nLondon B-LOC\n\nRain O\n\n"
 JSONL = '{"text": "Ada of London", "spans": [{"start": 0, "end": 3, "label": "PER"}]}\n'
@@ -53,7 +53,9 @@ def ready(stack, folder, tmp_path, lines):
 @pytest.fixture
 def submit(stack, ready, lines):
     """Submits a spec as the plugin does."""
-    return lambda **spec: submission.submit(stack.aws, stack.deployment, ready(**spec), ready.shelf, lines)
+    return lambda **spec: submission.submit(
+        stack.aws, "nerforge", stack.deployment, ready(**spec), ready.shelf, lines
+    )
 
 
 def messages(stack):
@@ -157,6 +159,15 @@ def test_a_wrong_spec_gives_one_message_with_the_fix_and_leaves_nothing(
     assert messages(stack) == []
     assert keys(stack) == []
     assert list(stack.runs.in_state("QUEUED")) == []
+
+
+def test_a_file_that_cannot_be_read_is_told(ready, monkeypatch):
+    def denied(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(datasets.hashlib, "file_digest", denied)
+    with pytest.raises(UserError, match=r"train.conll: cannot be read: Permission denied. Mend"):
+        ready()
 
 
 def test_a_data_dir_that_is_not_there_is_told(ready, tmp_path):
@@ -267,10 +278,43 @@ def refuse(client, operation, monkeypatch):
 
 def test_a_run_that_cannot_be_queued_is_recorded_as_failed(stack, submit, monkeypatch):
     refuse(stack.aws.client("sqs"), "send_message", monkeypatch)
-    with pytest.raises(UserError, match=r"could not be queued, and is recorded as FAILED: .*try later"):
+    with pytest.raises(UserError, match=r"could not be queued: .*try later.* recorded as FAILED. Submit"):
         submit()
     (run,) = stack.runs.in_state("FAILED")
     assert "try later" in run["reason"] and run["ended"]
+
+
+def test_a_run_whose_message_came_through_though_its_answer_was_lost_is_submitted(stack, submit, monkeypatch):
+    def lose_the_answer(**_):
+        (run,) = stack.runs.in_state("QUEUED")
+        stack.runs.claim(run["run_id"], 1)
+        raise EndpointConnectionError(endpoint_url="x")
+
+    monkeypatch.setattr(stack.aws.client("sqs"), "send_message", lose_the_answer)
+    run_id, _ = submit()
+    assert stack.runs.get(run_id)["state"] == "STARTING"
+
+
+def test_an_upload_that_aws_refuses_leaves_no_run(stack, submit):
+    stack.aws.client("s3").delete_bucket(Bucket="nerforge-bucket")
+    with pytest.raises(ClientError, match="NoSuchBucket"):
+        submit()
+    assert list(stack.runs.in_state("QUEUED")) == []
+
+
+def test_the_event_names_this_deployment(stack, submit, monkeypatch):
+    sent = []
+
+    def put_events(Entries):
+        sent.extend(Entries)
+        return {"FailedEntryCount": 0, "Entries": [{}]}
+
+    monkeypatch.setattr(stack.aws.client("events"), "put_events", put_events)
+    run_id, asleep = submit()
+    assert asleep is None
+    (event,) = sent
+    assert (event["Source"], event["DetailType"]) == ("nerforge", "Run Submitted")
+    assert json.loads(event["Detail"]) == {"prefix": "nerforge", "run": run_id}
 
 
 def test_a_dispatcher_that_cannot_be_woken_is_no_failure(stack, submit, monkeypatch):
@@ -311,7 +355,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def site():
     web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=web.serve_forever, daemon=True).start()
+    threading.Thread(target=web.serve_forever, args=(0.01,), daemon=True).start()
     yield f"http://127.0.0.1:{web.server_port}"
     web.shutdown()
     web.server_close()

@@ -22,7 +22,7 @@ from nerforge_contract import states
 
 NOW = datetime.datetime(2026, 3, 1, 12, 0, tzinfo=datetime.UTC)
 DEMAND = Demand(model="people", vcpu=2, memory_mib=3072, gpus=0, spot=False, retries=2, time_limit_minutes=60)
-LOG = "Its log stream ends in trainer/abc"
+LOG = "Its log stream is trainer/trainer/abc"
 
 
 def ago(**kwargs: float) -> datetime.datetime:

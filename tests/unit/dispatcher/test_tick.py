@@ -407,8 +407,8 @@ def test_a_failed_attempt_is_retried_until_the_retries_are_used_up(world):
 
     assert world.state(run_id) == states.FAILED
     assert world.reason(run_id) == (
-        "attempt 3 failed with exit code 1: OSError: no space left. Its log stream ends in "
-        f"trainer/{task['taskArn'][-32:]} (all 2 retries are used up)"
+        "attempt 3 failed with exit code 1: OSError: no space left. Its log stream is "
+        f"trainer/trainer/{task['taskArn'][-32:]} (all 2 retries are used up)"
     )
     assert world.runs.active() == []
     assert len(world.ecs.of(run_id)) == 3

@@ -25,14 +25,6 @@ def tag(sources: list[dict[str, str]], salt: str = "") -> str:
     return image_context.content_tag(image_context.gather(sources), salt)
 
 
-def test_files_come_under_their_names_without_compiled_ones(sources):
-    assert list(image_context.gather(sources)) == [
-        "Dockerfile",
-        "app/package/inner/more.py",
-        "app/package/main.py",
-    ]
-
-
 def test_the_tag_ignores_times_modes_and_compiled_files(sources, tmp_path):
     before = tag(sources)
     main = tmp_path / "package" / "main.py"
@@ -71,8 +63,3 @@ def test_a_staged_context_is_whole_and_has_plain_modes(sources, tmp_path):
     assert (context / "app" / "package" / "main.py").stat().st_mode & 0o777 == 0o644
     assert (context / "app").stat().st_mode & 0o777 == 0o755
     assert [path.name for path in context.parent.iterdir()] == ["context"]
-
-
-def test_a_missing_source_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere is neither a file nor a folder"):
-        image_context.gather([{"src": str(tmp_path / "nowhere"), "dest": "x"}])
