@@ -1,7 +1,7 @@
 """Puts the project's packages on the path under the names they have where they run.
 
-The contract is copied into the zip and the images as ``nerforge_contract``; here a link of that name stands in
-for the copy, so that the tests run the code where it lies.
+The contract is copied into the zip and the images as ``nerforge_contract``; here a link of that name stands
+in for the copy, so that the tests run the code where it lies.
 """
 
 import os

@@ -25,7 +25,8 @@ options:
         required: true
       dest:
         description:
-          - The file's name, or the folder that the content of O(sources[].src) is to lie in; V(.) is the root.
+          - The file's name, or the folder that the content of O(sources[].src) is to lie in.
+          - V(.) is the root.
         type: str
         required: true
 """

@@ -83,5 +83,6 @@ reference:
   description: What a task definition names, by digest where there is one.
   returned: success
   type: str
-  sample: 123456789012.dkr.ecr.eu-west-1.amazonaws.com/nerforge/trainer@sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef
+  sample: >-
+    123456789012.dkr.ecr.eu-west-1.amazonaws.com/nerforge/trainer@sha256:5f70bf18a0860070
 """

@@ -9,8 +9,8 @@ DOCUMENTATION = r"""
 module: image_context
 short_description: Stage an image's build context under a tag made from its content
 description:
-  - Gathers files and folders into C(<path>/<tag>/context), where the tag is the checksum of all that went in.
-  - The same sources always give the same tag, so that an image is built and pushed only when something changed.
+  - Gathers files and folders into C(<path>/<tag>/context); the tag is the checksum of all that went in.
+  - The same sources always give the same tag, so that an image is built and pushed only when one changed.
 version_added: 0.1.0
 author:
   - The nerforge authors (@nerforge)
@@ -20,7 +20,7 @@ options:
     type: path
     required: true
   salt:
-    description: Text that is part of the tag, such as the base image's name.
+    description: Text that the tag follows too, such as the base image's name.
     type: str
     default: ""
 extends_documentation_fragment:

@@ -9,6 +9,7 @@ import functools
 import hashlib
 import http.client
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ class Dataset:
     part:
         ``train``, ``dev``, ``test`` or ``all``.
     origin:
-        Where the spec has it from.
+        Where the spec has it from, without secrets.
     path:
         Where it lies now.
     sha256:
@@ -108,12 +109,11 @@ class Shelf:
 
         Raises UserError if it cannot be had, or is not the one whose checksum the spec gives.
         """
-        origin, wanted = source["from"], source.get("sha256")
+        origin, wanted = public(source["from"]), source.get("sha256")
         where = f"data.{part}: {PurePosixPath(origin).name}"
         format = source.get("format") or _format(origin, where)
-        path = (wanted and (self._copies.get(wanted) or self._uploaded(wanted, format))) or self._fetch(
-            origin, where
-        )
+        path = wanted and (self._copies.get(wanted) or self._uploaded(wanted, format))
+        path = path or self._fetch(source["from"], where)
         found = checksum(path)
         if wanted and found != wanted:
             raise UserError(
@@ -199,23 +199,34 @@ class Shelf:
         return target
 
 
+def public(origin: str) -> str:
+    """A source as it may be shown and recorded: a URL without user and query, which may be secrets."""
+    if not origin.startswith("https://"):
+        return origin
+    url = urllib.parse.urlsplit(origin)
+    return f"https://{url.netloc.rpartition('@')[2]}{url.path}"
+
+
 def download(url: str, target: Path, where: str, say: Say) -> None:
     """Fetch ``url`` into the file ``target``. Raises UserError, at ``where``, if it cannot be had."""
+    shown = public(url)
     fix = "Check the address and the network, or give data_dir=FOLDER, a folder that holds the file."
     request = urllib.request.Request(url, headers={"User-Agent": "nerforge"})
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer, target.open("wb") as file:
             total = answer.headers.get("Content-Length")
-            say(f"downloading {url}{f' ({size(int(total))})' if total else ''}")
-            progress = Progress(f"downloading {PurePosixPath(url).name}", int(total) if total else None, say)
+            say(f"downloading {shown}{f' ({size(int(total))})' if total else ''}")
+            progress = Progress(
+                f"downloading {PurePosixPath(shown).name}", int(total) if total else None, say
+            )
             for chunk in _chunks(answer.read):
                 file.write(chunk)
                 progress(len(chunk))
     except urllib.error.HTTPError as error:
-        raise UserError(f"{url} answered {error.code} {error.reason}", where, fix) from error
+        raise UserError(f"{shown} answered {error.code} {error.reason}", where, fix) from error
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
-        raise UserError(f"{url} cannot be fetched: {reason}", where, fix) from error
+        raise UserError(f"{shown} cannot be fetched: {reason}", where, fix) from error
 
 
 def checksum(path: Path) -> str:

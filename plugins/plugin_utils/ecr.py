@@ -61,19 +61,19 @@ def build(engine: list[str], context: str, reference: str, arguments: list[str],
     """
     # The Dockerfiles mount secrets: a Docker of before 23.0 has to be told to use BuildKit for that.
     environment = os.environ | {"DOCKER_BUILDKIT": "1"}
-    _run([*engine, "build", "--tag", reference, *arguments, context], environment, say)
+    _run([*engine, "build"], ["--tag", reference, *arguments, context], environment, say)
 
 
 def push(engine: list[str], reference: str, authorization: str | None, say: Say) -> None:
-    """Push ``reference``, with a login that is used for this alone, or None for a registry that asks for none.
+    """Push ``reference``, with a login for this alone, or None for a registry that asks for none.
 
     Raises UserError with the engine's last lines if it fails.
     """
     if authorization is None:
-        _run([*engine, "push", reference], os.environ, say)
+        _run([*engine, "push"], [reference], os.environ, say)
         return
     with _logged_in(reference.split("/", 1)[0], authorization) as environment:
-        _run([*engine, "push", reference], environment, say)
+        _run([*engine, "push"], [reference], environment, say)
 
 
 @contextlib.contextmanager
@@ -94,10 +94,10 @@ def _logged_in(registry: str, authorization: str) -> Iterator[dict[str, str]]:
         yield os.environ | {"DOCKER_CONFIG": name, "REGISTRY_AUTH_FILE": str(folder / "config.json")}
 
 
-def _run(argv: list[str], environment: Mapping[str, str], say: Say) -> None:
+def _run(command: list[str], arguments: list[str], environment: Mapping[str, str], say: Say) -> None:
     try:
         process = subprocess.Popen(
-            argv,
+            [*command, *arguments],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -107,17 +107,17 @@ def _run(argv: list[str], environment: Mapping[str, str], say: Say) -> None:
         )
     except OSError as error:
         raise UserError(
-            f"it cannot be started ({error.strerror})", argv[0], "Give the command line of an engine"
+            f"it cannot be started ({error.strerror})", command[0], "Give the command line of an engine"
         ) from None
     last: deque[str] = deque(maxlen=_LAST_LINES)
     with process:
         for line in process.stdout or ():
             if line := line.rstrip():
                 say(line)
-                last.append(line)
+                last.append(line.strip())
     if process.returncode:
         raise UserError(
-            f"{argv[-1]}: it ended with status {process.returncode}, after: {' / '.join(last)}",
-            " ".join(argv[:-1])[:60],
+            f"{' '.join(command)} ended with status {process.returncode}, after: {' / '.join(last)}",
+            arguments[-1],
             "Mend what its last lines say, and deploy again",
         )

@@ -28,7 +28,7 @@ SERVING = "@serving"  # in place of a model: the one that is served now
 _INTERVAL = 1.0
 _STILL_EVERY = 30.0  # seconds without a line before it says that it still waits
 _VERIFY_FOR = 60.0  # seconds for the load balancer to turn to the new tasks
-_EVENTS_THAT_MATTER = ("unable", "unhealthy", "failed", "fail", "circuit breaker", "roll", "error")
+_EVENTS_THAT_MATTER = ("unable", "unhealthy", "fail", "circuit breaker", "roll", "error")
 
 DONE, GOING, FAILED, SUPERSEDED = "done", "going", "failed", "superseded"
 

@@ -87,7 +87,7 @@ class Dispatcher:
 
         Returns
         -------
-        ``started`` (run ids whose task was asked for) and ``holding`` (how many hold a slot).
+        ``started``: the ids of the runs whose task was asked for.
         Raises TickError at the end if anything unexpected happened on the way.
         """
         self._seconds_left, self._errors, self._started = seconds_left, 0, []
@@ -97,7 +97,7 @@ class Dispatcher:
             self._dispatch()
         if self._errors:
             raise TickError(f"unexpected errors in this tick, each in the log: {self._errors}")
-        return {"started": self._started, "holding": len(self._runs.active())}
+        return {"started": self._started}
 
     # --- runs that hold a slot ---
 

@@ -51,13 +51,14 @@ def build_training_stack(aws, providers=None):
         ],
         AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("name", "item")],
     )
-    published = dict.fromkeys(names.TRAINING_PARAMETERS, "x") | {
+    published = {
         "bucket": "nerforge-bucket",
         "capacity_providers": json.dumps(providers or PROVIDERS),
         "cluster_name": "nerforge",
         "models_table": "nerforge-models",
         "queue_url": queue,
         "runs_table": "nerforge-runs",
+        "server_log_group": "/nerforge/server",
         "trainer_log_group": "/nerforge/trainer",
     }
     for name, value in published.items():

@@ -1,5 +1,7 @@
 """Finding and listing runs and models, and the tables they are shown in."""
 
+from types import SimpleNamespace
+
 import pytest
 from ansible_collections.nerforge.aws.plugins.module_utils.contract.errors import UserError
 from ansible_collections.nerforge.aws.plugins.plugin_utils import listing, wording
@@ -25,6 +27,13 @@ def test_runs_come_newest_first_whatever_their_state(runs):
     assert found(runs) == IDS[::-1]
     assert found(runs, only=["FAILED"]) == [IDS[1]]
     assert found(runs, prefix="01JA") == [IDS[1], IDS[0]]
+
+
+def test_a_run_that_moves_while_the_states_are_read_comes_once():
+    def in_state(state, **_):
+        return iter([{"run_id": IDS[0], "state": state}])
+
+    assert found(SimpleNamespace(in_state=in_state)) == [IDS[0]]
 
 
 @pytest.mark.parametrize("wanted", ["latest", IDS[2], "01JB", "01jbbb"])

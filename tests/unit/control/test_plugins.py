@@ -95,7 +95,7 @@ def site(stack, endpoint, root, tmp_path):
     (tmp_path / "train.conll").write_text(CONLL)
     (tmp_path / "spec.yml").write_text(yaml.safe_dump(SPEC))
 
-    def play(*tasks, check=False, verbose=False, **more):
+    def play(*tasks, verbose=False):
         for number, task in enumerate(tasks):
             task |= {"register": f"result_{number}", "ignore_errors": True}
         keep = {
@@ -103,12 +103,11 @@ def site(stack, endpoint, root, tmp_path):
                 "dest": str(tmp_path / "results.json"),
                 "content": "{{ [" + ", ".join(f"result_{n}" for n in range(len(tasks))) + "] | to_json }}",
             },
-            "check_mode": False,
         }
-        defaults = {"group/nerforge.aws.all": params | more}
+        defaults = {"group/nerforge.aws.all": params}
         playbook = {"hosts": "localhost", "gather_facts": False, "module_defaults": defaults}
         (tmp_path / "play.yml").write_text(json.dumps([playbook | {"tasks": [*tasks, keep]}]))
-        return ansible(root, tmp_path, *["--check"] * check, *["-vvv"] * verbose)
+        return ansible(root, tmp_path, *["-vvv"] * verbose)
 
     return SimpleNamespace(stack=stack, play=play, folder=tmp_path)
 
@@ -132,8 +131,8 @@ def queued(stack):
     return [json.loads(message["Body"])["run"] for message in answer.get("Messages", [])]
 
 
-def test_submit_follow_and_list(site):
-    """A run goes by as a dispatcher and a trainer would move it, while it is followed."""
+def test_check_submit_follow_and_list(site):
+    """A run goes by as a dispatcher and a trainer would move it, while it is followed; check mode first."""
     runs = site.stack.runs
 
     def train():
@@ -150,6 +149,7 @@ def test_submit_follow_and_list(site):
     trainer = threading.Thread(target=train, daemon=True)
     trainer.start()
     printed, results = site.play(
+        {"nerforge.aws.training_run": {"spec": "spec.yml"}, "check_mode": True},
         {"nerforge.aws.training_run": {"spec": "spec.yml"}},
         {"nerforge.aws.training_run_follow": {"interval": 0.2}},
         {"nerforge.aws.training_run_info": {"display": True}},
@@ -158,7 +158,8 @@ def test_submit_follow_and_list(site):
     )
     assert not any(result.get("failed") for result in results), results
     trainer.join(5)
-    submitted, followed, listed, models, withdrawn = results
+    checked, submitted, followed, listed, models, withdrawn = results
+    assert checked["changed"] and checked["run_id"] is None and checked["data"] == submitted["data"]
     assert submitted["changed"] and submitted["data"]["train"] == {
         "sentences": 1,
         "entities": {"LOC": 1, "PER": 1},
@@ -169,21 +170,9 @@ def test_submit_follow_and_list(site):
     assert models["models"] == [] and models["serving"] is None
     assert not withdrawn["changed"] and withdrawn["deregistered"] == []
     assert queued(site.stack) == [submitted["run_id"]]
+    assert printed.count("uploaded: train.conll") == 1
     for line in ("SUCCEEDED people:1  F 0.750 on dev  PER 0.500", "no models", "RUN "):
         assert line in printed
-
-
-def test_check_mode_checks_all_and_writes_nothing(site):
-    (site.folder / "typo.yml").write_text("name: people\nlables: [PER]\n")
-    _, (good, bad) = site.play(
-        {"nerforge.aws.training_run": {"spec": "spec.yml"}},
-        {"nerforge.aws.training_run": {"spec": "typo.yml"}},
-        check=True,
-    )
-    assert good["changed"] and good["run_id"] is None
-    assert bad["failed"]
-    assert queued(site.stack) == []
-    assert site.stack.aws.client("s3").list_objects_v2(Bucket="nerforge-bucket")["KeyCount"] == 0
 
 
 def test_failures_come_as_one_message_each(site):

@@ -1,6 +1,7 @@
 """amazon.aws's parameters in, and AWS's failures in words."""
 
 import pytest
+from ansible_collections.nerforge.aws.plugins.module_utils.contract import names
 from ansible_collections.nerforge.aws.plugins.module_utils.contract.errors import UserError
 from ansible_collections.nerforge.aws.plugins.plugin_utils.session import Aws, is_transient
 from botocore import exceptions as boto_errors
@@ -41,8 +42,12 @@ def test_parameters_that_cannot_be(params, told):
 
 
 def test_what_a_stack_published(stack):
-    found = stack.aws.parameters("nerforge", "training", stack.deployment)
-    assert found == stack.deployment
+    published = {name: f"value of {name}" for name in names.TRAINING_PARAMETERS}
+    for name, value in published.items():
+        path = names.parameter("two", "training", name)
+        stack.aws.client("ssm").put_parameter(Name=path, Value=value, Type="String")
+    assert len(published) > 10  # as many as AWS gives at once
+    assert stack.aws.parameters("two", "training", published) == published
 
 
 def test_a_stack_that_is_not_deployed(stack):

@@ -256,6 +256,21 @@ def test_a_download_is_verified_and_taken_from_the_bucket_the_next_time(submit, 
         submit(data=HTTPS | {"train": HTTPS["train"] | {"sha256": "1" * 64}})
 
 
+def test_a_signed_url_is_fetched_whole_but_neither_shown_nor_recorded(stack, submit, lines, monkeypatch):
+    fetched = []
+
+    def fetch(url, target, where, say):
+        fetched.append(url)
+        target.write_text(CONLL)
+
+    monkeypatch.setattr(datasets, "download", fetch)
+    signed = "https://anna:pass@corpora.invalid/people.conll?signature=secret"
+    run_id, _ = submit(data=HTTPS | {"train": HTTPS["train"] | {"from": signed}})
+    assert fetched == [signed]
+    assert stack.runs.get(run_id)["spec"]["data"]["train"]["from"] == "https://corpora.invalid/people.conll"
+    assert "secret" not in lines.text and "pass" not in lines.text
+
+
 def test_a_copy_in_data_dir_stands_in_for_a_download(submit, folder, tmp_path, monkeypatch):
     copies = tmp_path / "copies" / "deep"
     copies.mkdir(parents=True)

@@ -14,6 +14,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore import UNSIGNED
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from botocore.validate import ParamValidator
@@ -207,9 +208,10 @@ class Clients:
     def __init__(self) -> None:
         self.world: World | None = None
         self.around: Callable[[str, str], None] | None = None
-        once = Config(retries={"total_max_attempts": 1})
-        self.dynamodb = boto3.resource("dynamodb", region_name=REGION)
-        self.sqs = boto3.client("sqs", region_name=REGION)
+        usual = Config(signature_version=UNSIGNED, user_agent="test")  # what moto passes over takes time
+        once = usual.merge(Config(retries={"total_max_attempts": 1}))
+        self.dynamodb = boto3.resource("dynamodb", region_name=REGION, config=usual)
+        self.sqs = boto3.client("sqs", region_name=REGION, config=usual)
         self.ecs = boto3.client("ecs", region_name=REGION, config=once)
         self.ecs.meta.events.register_first("before-send.ecs", self._answer_for_ecs)
         self.sqs.meta.events.register("provide-client-params.sqs.ReceiveMessage", _without_waiting)

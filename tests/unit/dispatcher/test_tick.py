@@ -20,7 +20,7 @@ def test_a_queued_run_gets_a_slot_and_a_task_and_its_message_is_deleted(world):
 
     run = world.runs.get(run_id)
     (task,) = world.ecs.of(run_id)
-    assert answer == {"started": [run_id], "holding": 1}
+    assert answer == {"started": [run_id]}
     assert (run["state"], run["attempt"], run["task_arn"]) == (states.STARTING, 1, task["taskArn"])
     assert run["reason"].startswith("waiting for an EC2 instance (CPU) since 20")
     assert world.runs.active() == [run_id]

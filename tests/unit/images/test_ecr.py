@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 from ansible_collections.nerforge.aws.plugins.module_utils.contract.errors import UserError
 from ansible_collections.nerforge.aws.plugins.plugin_utils import ecr
 from moto import mock_aws
+
+LOGIN = base64.b64encode(b"AWS:secret-word").decode()
 
 
 @pytest.fixture
@@ -22,17 +25,23 @@ def client():
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Path:
-    """A stand-in for docker that writes down how it was called, and fails at push if told to."""
+    """A stand-in for docker that writes down how it was called, and fails where there is a file `refuse`."""
     script = tmp_path / "engine"
     script.write_text(
         "#!/usr/bin/env python3\n"
         "import json, os, pathlib, sys\n"
-        f"log = pathlib.Path({str(tmp_path)!r}) / 'calls.jsonl'\n"
-        "given = sys.stdin.read() if 'login' in sys.argv else ''\n"
-        "call = {'argv': sys.argv[1:], 'given': given, 'config': os.environ['DOCKER_CONFIG']}\n"
-        "log.open('a').write(json.dumps(call) + '\\n')\n"
-        "print(sys.argv[1], 'says hello')\n"
-        f"sys.exit(sys.argv[1] == 'push' and pathlib.Path({str(tmp_path)!r}, 'refuse').exists())\n"
+        f"folder = pathlib.Path({str(tmp_path)!r})\n"
+        "config = os.environ.get('DOCKER_CONFIG', '')\n"
+        "file = pathlib.Path(config, 'config.json')\n"
+        "settings = json.loads(file.read_text()) if config and file.exists() else None\n"
+        "contexts = pathlib.Path(config, 'contexts', 'mine').exists()\n"
+        "call = {'argv': sys.argv[1:], 'environment': dict(os.environ), 'settings': settings,\n"
+        "        'contexts': contexts}\n"
+        "(folder / 'calls.jsonl').open('a').write(json.dumps(call) + '\\n')\n"
+        "print('first')\n"
+        "print()\n"
+        "print(sys.argv[2], 'done', file=sys.stderr)\n"
+        "sys.exit((folder / 'refuse').exists())\n"
     )
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     return script
@@ -46,54 +55,84 @@ def test_the_digest_is_none_until_the_tag_is_pushed(client):
     assert ecr.digest(client, "nerforge/trainer", "abc") is None
     media_type = "application/vnd.docker.distribution.manifest.v2+json"
     config = {"digest": "sha256:" + "0" * 64}
-    client.put_image(
+    pushed = client.put_image(
         repositoryName="nerforge/trainer",
         imageManifest=json.dumps({"schemaVersion": 2, "mediaType": media_type, "config": config}),
         imageManifestMediaType=media_type,
         imageTag="abc",
     )
-    assert ecr.digest(client, "nerforge/trainer", "abc").startswith("sha256:")
+    assert ecr.digest(client, "nerforge/trainer", "abc") == pushed["image"]["imageId"]["imageDigest"]
+    assert ecr.digest(client, "nerforge/trainer", "other") is None
 
 
-def test_a_missing_repository_says_what_makes_it(client):
-    with pytest.raises(UserError, match=r"nerforge/server: there is no such repository .* deploy\.yml"):
-        ecr.repository_uri(client, "nerforge/server")
+def test_the_uri_is_none_until_there_is_a_repository(client):
+    assert ecr.repository_uri(client, "nerforge/trainer").endswith(".amazonaws.com/nerforge/trainer")
+    assert ecr.repository_uri(client, "nerforge/server") is None
 
 
-@pytest.mark.parametrize(
-    ("registry", "reference"),
-    [
-        (None, "1.dkr.ecr.eu-west-1.amazonaws.com/nerforge/trainer:abc"),
-        ("127.0.0.1:4566", "127.0.0.1:4566/nerforge/trainer:abc"),
-    ],
-)
-def test_the_reference_names_the_registry_that_answers(registry, reference):
-    uri = "1.dkr.ecr.eu-west-1.amazonaws.com/nerforge/trainer"
-    assert ecr.push_reference(uri, "abc", registry) == reference
+def test_the_login_is_the_token_as_it_comes(client):
+    assert base64.b64decode(ecr.authorization(client)).startswith(b"AWS:")
 
 
-def test_the_token_is_user_and_password(client):
-    user, password = ecr.credentials(client)
-    assert user == "AWS"
-    assert base64.b64encode(password.encode())
-
-
-def test_build_login_push_in_this_order_with_the_password_on_standard_input(engine, tmp_path):
+def test_build_is_told_tag_arguments_and_folder(engine, tmp_path):
     said: list[str] = []
-    ecr.build_and_push(
-        str(engine), tmp_path, "reg/x:t", ("AWS", "secret-word"), ["--build-arg", "BASE=b"], said.append
+    command = [str(engine), "--debug"]
+    ecr.build(command, str(tmp_path), "reg/x:t", ["--build-arg", "BASE=b"], said.append)
+    (call,) = calls(engine)
+    assert call["argv"] == ["--debug", "build", "--tag", "reg/x:t", "--build-arg", "BASE=b", str(tmp_path)]
+    assert call["environment"]["DOCKER_BUILDKIT"] == "1"
+    assert said == ["first", "build done"]
+
+
+def test_push_logs_in_without_a_trace_and_keeps_the_context(engine, tmp_path, monkeypatch):
+    own = tmp_path / "own"
+    (own / "contexts" / "mine").mkdir(parents=True)
+    (own / "config.json").write_text(
+        json.dumps({"currentContext": "mine", "credsStore": "desktop", "auths": {"other": {"auth": "x"}}})
     )
-    build, login, push = calls(engine)
-    assert build["argv"] == ["build", "--tag", "reg/x:t", "--build-arg", "BASE=b", str(tmp_path)]
-    assert login["argv"] == ["login", "--username", "AWS", "--password-stdin", "reg"]
-    assert login["given"] == "secret-word"
-    assert push["argv"] == ["push", "reg/x:t"]
-    assert "secret-word" not in json.dumps([build, push, login["argv"], said])
-    assert not Path(login["config"]).exists()
-    assert said == ["build says hello", "login says hello", "push says hello"]
+    before = (own / "config.json").read_bytes()
+    monkeypatch.setenv("DOCKER_CONFIG", str(own))
+    said: list[str] = []
+
+    ecr.push([str(engine), "--debug"], "reg:5000/x:t", LOGIN, said.append)
+
+    (call,) = calls(engine)
+    assert call["argv"] == ["--debug", "push", "reg:5000/x:t"]
+    assert call["settings"] == {"auths": {"reg:5000": {"auth": LOGIN}}, "currentContext": "mine"}
+    assert call["contexts"]
+    folder = Path(call["environment"]["DOCKER_CONFIG"])
+    assert call["environment"]["REGISTRY_AUTH_FILE"] == str(folder / "config.json")
+    assert not folder.exists()
+    assert (own / "config.json").read_bytes() == before
+    assert (own / "contexts" / "mine").is_dir()
+    assert LOGIN not in json.dumps([call["argv"], call["environment"], said])
 
 
-def test_a_failed_push_tells_the_last_lines(engine, tmp_path):
+def test_push_logs_in_for_a_user_without_settings(engine, tmp_path, monkeypatch):
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "none"))
+    ecr.push([str(engine)], "reg/x:t", LOGIN, lambda line: None)
+    (call,) = calls(engine)
+    assert call["settings"] == {"auths": {"reg": {"auth": LOGIN}}}
+
+
+def test_push_without_a_login_leaves_the_settings_alone(engine, monkeypatch):
+    monkeypatch.setenv("DOCKER_CONFIG", "/nowhere")
+    ecr.push([str(engine)], "127.0.0.1:4566/x:t", None, lambda line: None)
+    (call,) = calls(engine)
+    assert call["environment"]["DOCKER_CONFIG"] == "/nowhere"
+    assert call["environment"].get("REGISTRY_AUTH_FILE") == os.environ.get("REGISTRY_AUTH_FILE")
+
+
+def test_a_failure_tells_the_last_lines(engine, tmp_path):
     (tmp_path / "refuse").touch()
-    with pytest.raises(UserError, match="it ended with status 1: push says hello"):
-        ecr.build_and_push(str(engine), tmp_path, "reg/x:t", None, [], lambda line: None)
+    with pytest.raises(UserError) as failed:
+        ecr.push([str(engine)], "reg/x:t", None, lambda line: None)
+    assert str(failed.value) == (
+        f"reg/x:t: {engine} push ended with status 1, after: first / reg/x:t done. "
+        "Mend what its last lines say, and deploy again."
+    )
+
+
+def test_an_engine_that_is_none_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"no-engine: it cannot be started \(No such file or directory\)"):
+        ecr.push([str(tmp_path / "no-engine")], "reg/x:t", None, lambda line: None)
