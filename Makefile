@@ -37,7 +37,7 @@ lint: $(TEST_VENV)/complete ## ruff, ansible-lint's production profile, terrafor
 
 unit: $(TEST_VENV)/complete ## Unit tests
 	@echo "== Unit tests"
-	@$(TEST_VENV)/bin/pytest tests/unit
+	@$(TEST_VENV)/bin/pytest -n 2 --dist loadfile tests/unit
 
 terraform-test: $(TEST_VENV)/complete ## terraform validate and terraform test of both stacks
 	@echo "== Terraform"

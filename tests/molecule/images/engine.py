@@ -9,6 +9,7 @@ import urllib.request
 from pathlib import Path
 
 MEDIA_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
+DIGEST = f"sha256:{0:064}"
 
 log, command, *arguments = sys.argv[1:]
 with Path(log).open("a") as file:
@@ -25,7 +26,7 @@ elif command == "build":
 elif command == "push":
     registry, _, rest = arguments[0].partition("/")
     repository, _, tag = rest.partition(":")
-    config = {"mediaType": "application/vnd.docker.container.image.v1+json", "size": 2, "digest": f"sha256:{0:064}"}
+    config = {"mediaType": "application/vnd.docker.container.image.v1+json", "size": 2, "digest": DIGEST}
     manifest = {"schemaVersion": 2, "mediaType": MEDIA_TYPE, "config": config, "layers": [], "tag": tag}
     url = f"http://{registry}/v2/{repository}/manifests/{tag}"
     body, headers = json.dumps(manifest).encode(), {"Content-Type": MEDIA_TYPE}

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import boto3
 import pytest
+import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.nerforge.aws.plugins.module_utils.contract.errors import UserError
+from ansible_collections.nerforge.aws.plugins.modules import ecr_image
 from ansible_collections.nerforge.aws.plugins.plugin_utils import ecr
+from ansible_collections.nerforge.aws.plugins.plugin_utils.action import argument_spec
 from moto import mock_aws
 
 LOGIN = base64.b64encode(b"AWS:secret-word").decode()
@@ -49,6 +53,12 @@ def engine(tmp_path: Path) -> Path:
 
 def calls(engine: Path) -> list[dict]:
     return [json.loads(line) for line in (engine.parent / "calls.jsonl").read_text().splitlines()]
+
+
+def test_the_examples_are_valid_by_the_documented_options():
+    spec = argument_spec(ecr_image.DOCUMENTATION)
+    for task in yaml.safe_load(ecr_image.EXAMPLES):
+        assert ArgumentSpecValidator(spec).validate(task["nerforge.aws.ecr_image"]).error_messages == []
 
 
 def test_the_digest_is_none_until_the_tag_is_pushed(client):

@@ -1,5 +1,6 @@
 """The emulator's environment, a process runner to ask, and a whole local AWS."""
 
+import fcntl
 import http.client
 import json
 import os
@@ -46,17 +47,13 @@ def emulator_venv(root: Path) -> Path:
     """The virtual environment that the role makes too, at the same place."""
     folder = root / ".nerforge" / "local-aws-venv"
     wanted, installed = FILES / "requirements.txt", folder / "requirements.txt"
-    if not installed.exists() or installed.read_bytes() != wanted.read_bytes():
-        venvs.create(folder, clear=True, with_pip=True)
-        pip = [
-            folder / "bin" / "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--require-hashes",
-        ]
-        subprocess.run([*pip, "-r", wanted], check=True)
-        installed.write_bytes(wanted.read_bytes())
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes
+        if not installed.exists() or installed.read_bytes() != wanted.read_bytes():
+            venvs.create(folder, clear=True, with_pip=True)
+            pip = [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
+            subprocess.run([*pip, "--require-hashes", "-r", wanted], check=True)
+            installed.write_bytes(wanted.read_bytes())
     return folder
 
 
