@@ -55,8 +55,10 @@ class Deployment:
                 self.root / ".nerforge" / "venv" / "bin" / "ansible-playbook",
                 name,
                 *("-e", f"nerforge_prefix={self.prefix}"),
-                # Staged images are named by their content: what the demo installed serves here too.
+                # What is installed is named by its content: the demo's serves here too, and ours the demo.
                 *("-e", f"images_home={self.root / '.nerforge' / 'images'}"),
+                *("-e", f"local_aws_images={self.root / '.nerforge' / 'images'}"),
+                *("-e", f"local_aws_venv={self.root / '.nerforge' / 'local-aws-venv'}"),
                 *arguments,
             ],
             cwd=self.root / folder,

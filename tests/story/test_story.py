@@ -34,7 +34,7 @@ SENTENCE = "Europa Clipper will ride to Jupiter's moon Europa for NASA after its
 WRONG_SPECS = {
     "unknown field": ({"epochs": 3}, "epochs"),
     "missing file": ({"data": {"train": "none.jsonl", "dev": "good.jsonl"}}, "none.jsonl"),
-    "no entities": ({"data": {"train": "empty.jsonl", "dev": "good.jsonl"}}, "empty.jsonl"),
+    "no entities": ({"data": {"train": "empty.jsonl", "dev": "good.jsonl"}}, "data.train: no entities"),
     "overlapping spans": ({"data": {"train": "overlap.jsonl", "dev": "good.jsonl"}}, "overlap.jsonl:1"),
     "wrong sha256": (
         {"data": {"train": {"from": "good.jsonl", "sha256": "0" * 64}, "dev": "good.jsonl"}},
