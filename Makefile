@@ -21,26 +21,32 @@ setup: $(VENV)/complete ## Install what the playbooks need into .nerforge/venv
 demo: setup ## Deploy on this machine, train the sample model, serve it, ask it (about 6 minutes; again: 1)
 	@$(PLAYBOOK) playbooks/demo.yml
 
-down: setup ## Remove all that the demo made
-	@$(PLAYBOOK) playbooks/destroy.yml
-	@find $(HOME_DIR) -mindepth 1 -maxdepth 1 ! -name test-venv ! -name bench.json -exec rm -rf {} +
-	@echo "Removed: the local AWS, both stacks, the models, the environments."
+down: ## Remove all that the demo made
+	@if [ -d "$${NERFORGE_HOME:-$(HOME_DIR)}/local-aws" ]; then \
+	  $(MAKE) --no-print-directory setup; \
+	  $(PLAYBOOK) playbooks/destroy.yml || { \
+	    echo "The stacks could not be destroyed, so all stays. To drop the local AWS with whatever it holds:" >&2; \
+	    echo "  $(PLAYBOOK) playbooks/local.yml -e local_aws_state=absent && make down" >&2; exit 1; }; fi
+	@mkdir -p $(HOME_DIR) && find $(HOME_DIR) -mindepth 1 -maxdepth 1 ! -name test-venv ! -name bench.json -exec rm -rf {} +
+	@echo "Removed: the local AWS, both stacks, the models, the environments. What tests need stays in $(TEST_VENV)."
+	@[ -z "$${NERFORGE_HOME:-}" ] || echo "Images and Terraform's data stay in $$NERFORGE_HOME: remove the folder if it holds nothing else."
 
 test: lint unit terraform-test molecule story ## Run all tests (about 12 minutes)
 
-lint: $(TEST_VENV)/complete ## ruff, ansible-lint's production profile, terraform fmt
+lint: $(TEST_VENV)/complete ## ruff, and ansible-lint's production profile
 	@echo "== Lint"
 	@$(TEST_VENV)/bin/ruff check .
 	@$(TEST_VENV)/bin/ruff format --check .
-	@terraform fmt -check -recursive terraform tests/terraform
 	@PATH=$(CURDIR)/$(TEST_VENV)/bin:$$PATH ansible-lint --offline --profile production
 
 unit: $(TEST_VENV)/complete ## Unit tests
 	@echo "== Unit tests"
 	@$(TEST_VENV)/bin/pytest -n 2 --dist loadfile tests/unit
 
-terraform-test: $(TEST_VENV)/complete ## terraform validate and terraform test of both stacks
+terraform-test: setup $(TEST_VENV)/complete ## terraform fmt, validate and test of both stacks
 	@echo "== Terraform"
+	@$(VENV)/bin/ansible localhost -m ansible.builtin.include_role -a 'name=nerforge.aws.stack tasks_from=terraform' \
+	  -e stack_home=$(CURDIR)/$(HOME_DIR) > /dev/null
 	@$(TEST_VENV)/bin/pytest tests/terraform
 
 molecule: $(TEST_VENV)/complete ## One scenario a role
@@ -49,7 +55,7 @@ molecule: $(TEST_VENV)/complete ## One scenario a role
 
 story: setup $(TEST_VENV)/complete ## The whole story on the embedded AWS: deploy, train, promote, ask, destroy
 	@echo "== The story"
-	@$(TEST_VENV)/bin/pytest tests/story
+	@$(TEST_VENV)/bin/pytest --exitfirst --durations=0 --durations-min=1 tests/story
 
 bench: $(TEST_VENV)/complete ## Measure ratios side by side; prints a table and writes .nerforge/bench.json
 	@$(TEST_VENV)/bin/python tests/bench/run.py

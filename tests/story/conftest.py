@@ -109,10 +109,15 @@ class Deployment:
 
 @pytest.fixture(scope="session")
 def deployment(root: Path) -> Iterator[Deployment]:
-    """A home and a port of its own; whatever is left at the end is stopped and removed."""
-    home = root / ".nerforge" / "story"
-    shutil.rmtree(home, ignore_errors=True)
-    deployment = Deployment(root, home, free_port())
+    """A home and a port of its own; whatever is left, of this story or of one that was killed, is removed."""
+    deployment = Deployment(root, root / ".nerforge" / "story", free_port())
+    remove(deployment)
     yield deployment
-    if home.exists():
-        deployment.playbook("playbooks/destroy.yml")
+    remove(deployment)
+
+
+def remove(deployment: Deployment) -> None:
+    """End what runs in the deployment's home, and remove the home."""
+    if (deployment.home / "local-aws").exists():
+        deployment.playbook("playbooks/local.yml", "-e", "local_aws_state=absent")
+    shutil.rmtree(deployment.home, ignore_errors=True)

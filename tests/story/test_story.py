@@ -23,12 +23,14 @@ from pathlib import Path
 import pytest
 
 # What the emulator forgets, so that every plan finds it changed; the provider and AWS are not at fault.
-EMULATOR_DRIFT = re.compile(
-    r"aws_cloudwatch_metric_alarm\..*"  # DescribeAlarms leaves fields out
-    r"|aws_ecs_service\.server"  # availability_zone_rebalancing
-    r"|aws_ecs_capacity_provider\..*"  # managed_draining
-    r"|aws_vpc_security_group_egress_rule\..*"  # tags of allow-all egress rules
-)
+EMULATOR_DRIFT = {
+    "aws_ecs_service.server",  # DescribeServices leaves availability_zone_rebalancing out
+    # DescribeAlarms leaves their tags and metric queries out.
+    "aws_cloudwatch_metric_alarm.errors",
+    "aws_cloudwatch_metric_alarm.latency",
+    "aws_cloudwatch_metric_alarm.no_healthy_host",
+    "aws_cloudwatch_metric_alarm.unhealthy_hosts",
+}
 SENTENCE = "Europa Clipper will ride to Jupiter's moon Europa for NASA after its launch on a Falcon Heavy."
 
 WRONG_SPECS = {
@@ -46,8 +48,8 @@ WRONG_SPECS = {
 
 
 def changed_resources(output: str) -> set[str]:
-    """The resources that Terraform's lines say were touched."""
-    return set(re.findall(r"^  (?:created|changed|destroyed|replaced) (\S+) in ", output, re.MULTILINE))
+    """The resources that Terraform's lines say were touched; a key such as ["80 from 10.0.0.0/8"] has spaces."""
+    return set(re.findall(r"^  (?:created|changed|destroyed) (.+) in (?:\d+ min )?\d+ s$", output, re.MULTILINE))
 
 
 def test_1_deploy_and_deploy_again(deployment):
@@ -58,7 +60,7 @@ def test_1_deploy_and_deploy_again(deployment):
     # The second one runs from the playbooks' own folder, as people also do.
     second = deployment.playbook("deploy.yml", folder="playbooks")
     assert second.returncode == 0
-    assert {name for name in changed_resources(second.stdout) if not EMULATOR_DRIFT.fullmatch(name)} == set()
+    assert changed_resources(second.stdout) <= EMULATOR_DRIFT
 
 
 @pytest.mark.parametrize("case", WRONG_SPECS)
@@ -112,7 +114,7 @@ def test_3_status_shows_run_and_model(deployment):
 def test_4_promote(deployment):
     refused = deployment.playbook("playbooks/promote.yml", "-e", "model=space:99")
     assert refused.returncode != 0
-    assert "space:99" in refused.stdout
+    assert "space has no version 99" in refused.stdout
 
     ended = deployment.playbook("playbooks/promote.yml", "-e", "model=space:1")
     assert ended.returncode == 0

@@ -32,8 +32,8 @@ def require_device(device: str) -> int:
         raise UserError(
             f"gpu is asked for, and no GPU can be used: {' '.join(str(error).split())}",
             "device",
-            "Set device: cpu; or build the trainer image with requirements-gpu.txt, "
-            "and deploy with GPU instances",
+            "Set device: cpu; or deploy with gpu_max_instances above 0: "
+            "the training stack then has GPU instances, and the trainer's image CUDA",
         ) from None
     return 0
 
