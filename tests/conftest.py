@@ -26,6 +26,8 @@ sys.path[:0] = [
     str(ROOT / ".ansible" / "collections"),
 ]
 
+os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(ROOT / ".nerforge" / "hypothesis"))
+
 # boto3 must never find an account of the developer's in a test.
 os.environ.update(
     AWS_ACCESS_KEY_ID="test",

@@ -5,7 +5,6 @@ import re
 import tomllib
 from pathlib import Path
 
-import pytest
 import yaml
 
 PATHS = ("collections_path", "inventory")
@@ -58,8 +57,7 @@ def test_the_version_is_one(root: Path):
     assert re.search(r"^## (\S+?),? ", (root / "CHANGELOG.md").read_text(), re.MULTILINE)[1] == collection
 
 
-@pytest.mark.parametrize(
-    "link", re.findall(r"\]\(([^)#:]+)\)", Path(__file__).parents[3].joinpath("README.md").read_text())
-)
-def test_the_readme_links_to_what_is_there(root: Path, link: str):
-    assert (root / link).exists()
+def test_the_readme_links_to_what_is_there(root: Path):
+    links = re.findall(r"\]\(([^)#:]+)\)", (root / "README.md").read_text())
+    assert links
+    assert [link for link in links if not (root / link).exists()] == []
