@@ -51,7 +51,7 @@ class Models:
     def register(self, manifest: dict[str, Any]) -> bool:
         """Record the version that ``manifest`` describes; call it only once the upload is whole and verified.
 
-        Returns False if that version is recorded already, which is no error when the same run did it.
+        Returns whether the version now is this one: False if another was registered under its number.
         """
         name, version = manifest["name"], manifest["version"]
         item = {
@@ -74,7 +74,9 @@ class Models:
                 ExpressionAttributeNames={"#name": "name"},
             )
         except self._client.exceptions.ConditionalCheckFailedException:
-            return False
+            # boto3 repeats a write whose answer was lost; and another attempt of the run may have been first.
+            there = self.get(name, version) or {}
+            return all(there.get(key) == item[key] for key in ("run", "sha256"))
         return True
 
     def get(self, name: str, version: int) -> Model | None:

@@ -9,6 +9,7 @@ NAME_PATTERN = r"[a-z][a-z0-9-]{0,62}"
 # --- SSM Parameter Store: what one stack leaves for the other, and for the playbooks ---
 
 TRAINING_PARAMETERS = (
+    "alarm_topic_arn",  # the SNS topic that all alarms go to
     "bucket",  # name of the S3 bucket
     "capacity_providers",  # JSON: {"cpu": {"on_demand": NAME, "spot": NAME}, "gpu": the same, or null}
     "cluster_arn",
@@ -28,7 +29,6 @@ TRAINING_PARAMETERS = (
     "vpc_id",
 )
 SERVING_PARAMETERS = (
-    "alarm_topic_arn",  # the SNS topic that alarms go to
     "desired_count",  # tasks to run once there is a model to serve
     "service_name",
     "task_definition_family",  # releases are revisions of this family
@@ -83,10 +83,11 @@ def parse_model_label(label: str) -> tuple[str, int]:
     return match[1], int(match[2])
 
 
-# --- the queue's message and the submission event ---
+# --- the queue's message, and the events that wake the dispatcher ---
 
 EVENT_SOURCE = "nerforge"
 EVENT_RUN_SUBMITTED = "Run Submitted"
+EVENT_RUN_CANCELLED = "Run Cancelled"
 
 
 def message_body(run_id: str) -> str:
@@ -95,7 +96,7 @@ def message_body(run_id: str) -> str:
 
 
 def event_detail(prefix: str, run_id: str) -> str:
-    """The submission event's detail; the rule of the deployment under ``prefix`` takes no other's."""
+    """The detail of either event; the rule of the deployment under ``prefix`` takes no other's."""
     return json.dumps({"prefix": prefix, "run": run_id})
 
 

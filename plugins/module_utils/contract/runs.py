@@ -3,9 +3,14 @@
 Every write that changes a state is conditional on the state before. A run that may have a task holds a
 slot; the slots are one set in one item, so that claiming a slot and leaving QUEUED are one transaction and
 the cap on concurrent runs cannot be passed, whoever races.
+
+boto3 repeats a write whose answer was lost, and then finds the condition broken by its own first try. So
+each conditional write signs the record (``last_write``), and one that is refused looks whose signature is
+there before it believes that somebody else was faster.
 """
 
 import datetime
+import itertools
 import json
 import random
 import time
@@ -13,11 +18,13 @@ from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from . import states
+from . import causes, states, ulid
 
 SLOTS = "#slots"  # the key of the slots item; no ULID begins with '#'
+DISPATCHER = "#dispatcher"  # the key of the item in which the dispatcher says what its last tick did
 STATE_INDEX = "by_state"  # partition key: state, sort key: run_id
-_JSON_FIELDS = frozenset({"spec", "progress", "scores", "warnings"})
+_JSON_FIELDS = frozenset({"spec", "progress", "scores", "warnings", "checkpoint"})
+_READ_AT_ONCE = 100  # DynamoDB's own limit
 
 _CONFLICT_TRIES = 6  # the slots item is one for all: two that touch it at once are told to come again
 
@@ -44,7 +51,7 @@ class Runs:
         self._client = table.meta.client
 
     def create(self, run_id: str, spec: dict[str, Any], **fields: Any) -> None:
-        """Record a new run as QUEUED. Raises if the id was used before."""
+        """Record a new run as QUEUED. Raises if the id was used before, by another."""
         item = {
             "run_id": run_id,
             "state": states.QUEUED,
@@ -52,16 +59,32 @@ class Runs:
             "spec": spec,
             "attempt": 0,
             "retries_used": 0,
+            "cause": causes.SUBMITTED,
             "reason": "waiting for the dispatcher",
             "created": now(),
+            "last_write": ulid.new(),
             **fields,
         }
-        self._table.put_item(Item=_to_item(item), ConditionExpression="attribute_not_exists(run_id)")
+        try:
+            self._table.put_item(Item=_to_item(item), ConditionExpression="attribute_not_exists(run_id)")
+        except self._client.exceptions.ConditionalCheckFailedException:
+            if not self._is_signed(run_id, item["last_write"]):
+                raise
 
     def get(self, run_id: str) -> Run | None:
         """The run, read consistently, or None."""
-        item = self._table.get_item(Key={"run_id": run_id}, ConsistentRead=True).get("Item")
+        item = self._item(run_id)
         return _from_item(item) if item else None
+
+    def get_many(self, run_ids: Iterable[str]) -> dict[str, Run]:
+        """Those of the runs that are recorded, read consistently, by their ids."""
+        wanted = list(run_ids)
+        found: dict[str, Run] = {}
+        for start in range(0, len(wanted), _READ_AT_ONCE):
+            keys = [{"run_id": run_id} for run_id in wanted[start : start + _READ_AT_ONCE]]
+            for item in self._batch(keys):
+                found[item["run_id"]] = _from_item(item)
+        return found
 
     def claim(self, run_id: str, cap: int) -> str:
         """Give a queued run a slot and move it to STARTING, attempt 1, in one transaction.
@@ -72,13 +95,16 @@ class Runs:
         run_update = {
             "TableName": name,
             "Key": {"run_id": run_id},
-            "UpdateExpression": "SET #state = :starting, attempt = :one, reason = :reason, started = :now",
+            "UpdateExpression": (
+                "SET #state = :starting, attempt = :one, cause = :cause, reason = :reason, started = :now"
+            ),
             "ConditionExpression": "#state = :queued",
             "ExpressionAttributeNames": {"#state": "state"},
             "ExpressionAttributeValues": {
                 ":starting": states.STARTING,
                 ":queued": states.QUEUED,
                 ":one": 1,
+                ":cause": causes.STARTING,
                 ":reason": "asking ECS for a task",
                 ":now": now(),
             },
@@ -141,10 +167,20 @@ class Runs:
         sources = {source} if isinstance(source, str) else set(source)
         return self._update(run_id, sources, attempt, fields)
 
-    def next_attempt(self, run_id: str, attempt: int, **fields: Any) -> bool:
+    def next_attempt(
+        self, run_id: str, attempt: int, ended: dict[str, Any] | None = None, **fields: Any
+    ) -> bool:
         """Move an active run from ``attempt`` to STARTING at the attempt after it, which has no task yet.
 
-        ``fields`` are written with it; a field that is None is removed. Returns whether the move took place.
+        Parameters
+        ----------
+        ended:
+            What became of the attempt, for the run's ``history``: ``attempt``, ``task_arn``, ``exit_code``
+            (or None), ``cause``, ``reason`` and ``ended``. None: it never had a task.
+        fields:
+            Written with it; a field that is None is removed.
+
+        Returns whether the move took place.
         """
         fresh = {
             "state": states.STARTING,
@@ -154,8 +190,9 @@ class Runs:
             "refusals": None,
             "progress": None,
             "running": None,
+            "reported": None,
         }
-        return self._update(run_id, set(states.ACTIVE), attempt, fresh | fields)
+        return self._update(run_id, set(states.ACTIVE), attempt, fresh | fields, ended)
 
     def record_task(self, run_id: str, attempt: int, task_arn: str) -> str | None:
         """Record the ECS task of an attempt, unless another is recorded for it.
@@ -227,6 +264,17 @@ class Runs:
                 return
             request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
+    # --- the dispatcher's own item ---
+
+    def record_tick(self, **fields: Any) -> None:
+        """Write what the dispatcher's tick did, and when it ended: whole numbers and words."""
+        self._table.put_item(Item={"run_id": DISPATCHER, "ticked": now(), **fields})
+
+    def last_tick(self) -> dict[str, Any] | None:
+        """What the dispatcher's last tick did, or None before the first."""
+        item = self._item(DISPATCHER)
+        return _from_item(item) if item else None
+
     def _unless_conflict(self, call: Callable[[], Answer]) -> Answer:
         for attempt in range(1, _CONFLICT_TRIES):
             try:
@@ -240,8 +288,35 @@ class Runs:
             time.sleep(random.uniform(0, 0.02 * 2**attempt))
         return call()
 
-    def _update(self, run_id: str, sources: set[str], attempt: int | None, fields: dict[str, Any]) -> bool:
-        item = _to_item(fields)
+    def _item(self, key: str) -> dict[str, Any] | None:
+        return self._table.get_item(Key={"run_id": key}, ConsistentRead=True).get("Item")
+
+    def _batch(self, keys: list[dict[str, str]]) -> Iterator[dict[str, Any]]:
+        name = self._table.name
+        request = {name: {"Keys": keys, "ConsistentRead": True}}
+        for attempt in itertools.count(1):
+            # The resource's client speaks Python's types, as the table does.
+            answer = self._client.batch_get_item(RequestItems=request)
+            yield from answer["Responses"].get(name, ())
+            request = answer.get("UnprocessedKeys") or {}
+            if not request:
+                return
+            time.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, _CONFLICT_TRIES)))
+
+    def _is_signed(self, run_id: str, signature: str) -> bool:
+        """Whether the record's last write was the one with this signature."""
+        return (self._item(run_id) or {}).get("last_write") == signature
+
+    def _update(
+        self,
+        run_id: str,
+        sources: set[str],
+        attempt: int | None,
+        fields: dict[str, Any],
+        ended: dict[str, Any] | None = None,
+    ) -> bool:
+        signature = ulid.new()
+        item = _to_item(fields | {"last_write": signature})
         names = {"#state": "state"} | {f"#f{i}": field for i, field in enumerate(item)}
         values: dict[str, Any] = {f":s{i}": state for i, state in enumerate(sorted(sources))}
         condition = f"#state IN ({', '.join(values)})"
@@ -255,19 +330,23 @@ class Runs:
             else:
                 sets.append(f"#f{i} = :f{i}")
                 values[f":f{i}"] = value
-        expression = f"SET {', '.join(sets)}" if sets else ""
+        if ended is not None:
+            names["#history"] = "history"
+            values |= {":none": [], ":ended": [ended]}
+            sets.append("#history = list_append(if_not_exists(#history, :none), :ended)")
+        expression = f"SET {', '.join(sets)}"
         if removes:
             expression += f" REMOVE {', '.join(removes)}"
         try:
             self._table.update_item(
                 Key={"run_id": run_id},
-                UpdateExpression=expression.strip(),
+                UpdateExpression=expression,
                 ConditionExpression=condition,
                 ExpressionAttributeNames=names,
                 ExpressionAttributeValues=values,
             )
         except self._client.exceptions.ConditionalCheckFailedException:
-            return False
+            return self._is_signed(run_id, signature)
         return True
 
 
@@ -280,10 +359,21 @@ def _to_item(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_item(item: dict[str, Any]) -> Run:
-    run = {key: int(value) if isinstance(value, Decimal) else value for key, value in item.items()}
+    run = {key: _plain(value) for key, value in item.items()}
     for key in _JSON_FIELDS & run.keys():
         try:
             run[key] = json.loads(run[key])
         except (TypeError, ValueError):
             run[key] = None  # one record that cannot be read must not hide the others
     return run
+
+
+def _plain(value: Any) -> Any:
+    """What the resource read, without its Decimals: records hold no other numbers than whole ones."""
+    if isinstance(value, Decimal):
+        return int(value)
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    return value

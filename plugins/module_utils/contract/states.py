@@ -1,25 +1,70 @@
-"""The states of a run, the moves between them, and the exit codes of an attempt."""
+"""The states of a run, the moves between them, and the exit codes of an attempt.
 
-QUEUED = "QUEUED"  # recorded, and its message sent
-STARTING = "STARTING"  # holds a slot; an ECS task was asked for or is about to be
-RUNNING = "RUNNING"  # the trainer has said so itself
+This module owns them: `runs.Runs` writes no other move, and each write is conditional on the state before.
+"""
+
+from typing import NamedTuple
+
+QUEUED = "QUEUED"
+STARTING = "STARTING"
+RUNNING = "RUNNING"
 SUCCEEDED = "SUCCEEDED"
 FAILED = "FAILED"
 CANCELLED = "CANCELLED"
 
+MEANINGS = {
+    QUEUED: "recorded, with its message on the queue; waits for a free slot",
+    STARTING: "holds a slot; a task was asked for, or is about to be",
+    RUNNING: "its trainer has said so itself",
+    SUCCEEDED: "its model version is registered",
+    FAILED: "given up; the reason says why",
+    CANCELLED: "ended by an operator",
+}
+STATES = tuple(MEANINGS)
 ACTIVE = frozenset({STARTING, RUNNING})
 TERMINAL = frozenset({SUCCEEDED, FAILED, CANCELLED})
 
-# A move from an active state to STARTING is the next attempt of the same run.
+
+class Transition(NamedTuple):
+    """A move that a run may make.
+
+    Attributes
+    ----------
+    source, to:
+        The states.
+    by:
+        Who makes it.
+    when:
+        On what occasion.
+    """
+
+    source: str
+    to: str
+    by: str
+    when: str
+
+
+DISPATCHER, TRAINER, OPERATOR = "dispatcher", "trainer", "operator"
+CONTROL = "train.yml"
+
+TRANSITIONS = (
+    Transition(QUEUED, STARTING, DISPATCHER, "a slot is free: claimed in the same transaction"),
+    Transition(QUEUED, FAILED, DISPATCHER, "its spec cannot be used"),
+    Transition(QUEUED, FAILED, CONTROL, "it could not be put on the queue"),
+    Transition(QUEUED, CANCELLED, OPERATOR, "cancel.yml"),
+    Transition(STARTING, STARTING, DISPATCHER, "the attempt is over before it began: the next one"),
+    Transition(STARTING, RUNNING, TRAINER, "it begins"),
+    Transition(STARTING, FAILED, DISPATCHER, "no attempt is left, or none can help"),
+    Transition(STARTING, CANCELLED, OPERATOR, "cancel.yml"),
+    Transition(RUNNING, STARTING, DISPATCHER, "the attempt is over without an end: the next one"),
+    Transition(RUNNING, SUCCEEDED, TRAINER, "the model is whole in S3 and registered"),
+    Transition(RUNNING, FAILED, TRAINER, "the spec or its data is wrong"),
+    Transition(RUNNING, FAILED, DISPATCHER, "no attempt is left, or none can help"),
+    Transition(RUNNING, CANCELLED, OPERATOR, "cancel.yml"),
+)
 MOVES: dict[str, frozenset[str]] = {
-    QUEUED: frozenset({STARTING, FAILED, CANCELLED}),
-    STARTING: frozenset({STARTING, RUNNING, FAILED, CANCELLED}),
-    RUNNING: frozenset({STARTING, SUCCEEDED, FAILED, CANCELLED}),
-    SUCCEEDED: frozenset(),
-    FAILED: frozenset(),
-    CANCELLED: frozenset(),
+    state: frozenset(move.to for move in TRANSITIONS if move.source == state) for state in STATES
 }
-STATES = tuple(MOVES)
 
 # What the trainer's process says with its exit code.
 # Every other code means: failed, retry while retries are left.

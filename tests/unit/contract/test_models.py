@@ -58,6 +58,15 @@ def test_a_version_is_registered_once_and_never_changes(models):
     assert models.get("people", 1)["run"] == "R1"
 
 
+def test_a_registration_whose_answer_was_lost_is_made_again(models):
+    assert models.register(manifest("people", 1))
+    first = models.get("people", 1)
+    assert models.register(manifest("people", 1))
+    other = manifest("people", 1) | {"artifact": {"file": "model.tar.gz", "sha256": "cd" * 32, "bytes": 4}}
+    assert not models.register(other)
+    assert models.get("people", 1) == first
+
+
 def test_an_alias_moves_only_from_where_its_mover_saw_it(models):
     assert models.alias("people", "production") is None
     assert models.move_alias("people", "production", 1, before=None)

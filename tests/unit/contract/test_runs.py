@@ -7,8 +7,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
+from nerforge_contract import causes, states, ulid
 from nerforge_contract import runs as module
-from nerforge_contract import states, ulid
 from nerforge_contract.runs import Runs, now
 
 SPEC = {"name": "people", "hyperparameters": {"dropout": 0.1}}
@@ -65,6 +65,7 @@ def test_a_new_run_reads_back(runs):
     run_id = queued(runs, submitted_by="alice")
     run = runs.get(run_id)
     assert run.pop("created") <= now()
+    assert ulid.is_ulid(run.pop("last_write"))
     assert run == {
         "run_id": run_id,
         "state": states.QUEUED,
@@ -72,6 +73,7 @@ def test_a_new_run_reads_back(runs):
         "spec": SPEC,
         "attempt": 0,
         "retries_used": 0,
+        "cause": causes.SUBMITTED,
         "reason": "waiting for the dispatcher",
         "submitted_by": "alice",
     }
@@ -86,6 +88,34 @@ def test_an_id_is_used_once(runs):
 
 def test_a_run_that_is_not_there(runs):
     assert runs.get(ulid.new()) is None
+
+
+def test_many_runs_are_read_at_once(runs):
+    made = [queued(runs) for _ in range(3)]
+    found = runs.get_many([*made, ulid.new()])
+    assert found == {run_id: runs.get(run_id) for run_id in made}
+    assert runs.get_many([]) == {}
+
+
+def test_more_runs_than_one_request_takes_and_keys_that_were_left_over(runs, table, monkeypatch):
+    monkeypatch.setattr(module, "_READ_AT_ONCE", 2)
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
+    made = [queued(runs) for _ in range(5)]
+    requests = []
+
+    def leave_the_last_over(parsed, **_):
+        (answered,) = parsed["Responses"].values()
+        requests.append(len(answered))
+        if len(answered) > 1:
+            left = {"Keys": [{"run_id": answered.pop()["run_id"]}], "ConsistentRead": True}
+            parsed["UnprocessedKeys"] = {"runs": left}
+
+    # The resource's own transformation to Python's types comes after.
+    table.meta.client.meta.events.register_first("after-call.dynamodb.BatchGetItem", leave_the_last_over)
+
+    assert runs.get_many(made).keys() == set(made)
+
+    assert requests == [2, 1, 2, 1, 1]
 
 
 def test_a_record_that_cannot_be_read_does_not_hide_the_others(runs, table):
@@ -269,6 +299,88 @@ def test_a_reserved_version_is_kept_for_later_attempts(runs):
     assert runs.reserve_version(run_id, 1, 9) is None
     runs.move(run_id, states.STARTING, states.RUNNING, 2)
     assert runs.reserve_version(run_id, 2, 9) == 7
+
+
+def test_what_became_of_each_attempt_is_kept(runs):
+    run_id = running(runs)
+    first = {"attempt": 1, "task_arn": "arn:1", "exit_code": 137, "cause": causes.KILLED, "reason": "killed"}
+    second = {"attempt": 2, "task_arn": "arn:2", "exit_code": None, "cause": causes.IMAGE, "reason": "none"}
+
+    assert runs.next_attempt(run_id, 1, ended=first)
+    assert runs.next_attempt(run_id, 2, ended=second)
+    assert runs.next_attempt(run_id, 3)  # that one never had a task
+    assert not runs.next_attempt(run_id, 3, ended=second)
+
+    assert runs.get(run_id)["history"] == [first, second]
+
+
+def test_what_outlives_an_attempt(runs):
+    run_id = running(runs)
+    runs.annotate(run_id, states.RUNNING, checkpoint={"step": 40}, on_demand=True, reported=now())
+    runs.next_attempt(run_id, 1)
+    run = runs.get(run_id)
+    assert (run["checkpoint"], run["on_demand"]) == ({"step": 40}, True)
+    assert "reported" not in run
+
+
+# --- answers that are lost ---
+
+
+class Repeating:
+    """A table that gets every write twice, as when the first answer was lost and boto3 asks again."""
+
+    def __init__(self, table):
+        self._table = table
+        self.between = lambda: None
+
+    def _twice(self, operation, **request):
+        getattr(self._table, operation)(**request)
+        self.between()
+        return getattr(self._table, operation)(**request)
+
+    def update_item(self, **request):
+        return self._twice("update_item", **request)
+
+    def put_item(self, **request):
+        return self._twice("put_item", **request)
+
+    def __getattr__(self, name):
+        return getattr(self._table, name)
+
+
+def test_a_write_whose_answer_was_lost_took_place(runs, table):
+    deaf = Runs(Repeating(table))
+    run_id = ulid.new()
+    deaf.create(run_id, SPEC)
+    runs.claim(run_id, 1)
+    assert deaf.move(run_id, states.STARTING, states.RUNNING, 1)
+    assert deaf.annotate(run_id, states.RUNNING, 1, progress={"step": 3})
+    assert deaf.next_attempt(run_id, 1, ended={"attempt": 1})
+    assert deaf.move(run_id, states.STARTING, states.RUNNING, 2)
+    assert deaf.move(run_id, states.RUNNING, states.SUCCEEDED, 2)
+    run = runs.get(run_id)
+    assert (run["state"], run["attempt"], run["history"]) == (states.SUCCEEDED, 2, [{"attempt": 1}])
+
+
+def test_a_write_that_somebody_else_was_faster_with_did_not_take_place(runs, table):
+    run_id = running(runs)
+    deaf = Repeating(table)
+    deaf.between = lambda: runs.move(run_id, states.STARTING, states.CANCELLED)
+    assert not Runs(deaf).next_attempt(run_id, 1)
+    assert runs.get(run_id)["state"] == states.CANCELLED
+
+
+# --- the dispatcher's own item ---
+
+
+def test_the_last_tick_reads_back_and_is_no_run(runs):
+    assert runs.last_tick() is None
+    runs.record_tick(errors=2, started=0)
+    runs.record_tick(errors=0, started=1)
+    tick = runs.last_tick()
+    assert (tick["errors"], tick["started"]) == (0, 1)
+    assert tick["ticked"] <= now()
+    assert [run for state in states.STATES for run in runs.in_state(state)] == []
 
 
 # --- listing ---

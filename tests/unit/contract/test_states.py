@@ -20,6 +20,25 @@ def test_only_a_running_run_succeeds():
     assert [state for state, moves in states.MOVES.items() if states.SUCCEEDED in moves] == [states.RUNNING]
 
 
+def test_every_move_says_who_makes_it_and_when():
+    assert all(move.by and move.when for move in states.TRANSITIONS)
+    assert len(set(states.TRANSITIONS)) == len(states.TRANSITIONS)
+
+
+def test_the_trainer_begins_and_ends_runs_and_only_the_operator_cancels():
+    def moves(by: str) -> set[tuple[str, str]]:
+        return {(move.source, move.to) for move in states.TRANSITIONS if move.by == by}
+
+    assert moves(states.TRAINER) == {
+        (states.STARTING, states.RUNNING),
+        (states.RUNNING, states.SUCCEEDED),
+        (states.RUNNING, states.FAILED),
+    }
+    assert {to for _, to in moves(states.OPERATOR)} == {states.CANCELLED}
+    others = {move.by for move in states.TRANSITIONS if move.to == states.CANCELLED}
+    assert others == {states.OPERATOR}
+
+
 def test_the_exit_codes_differ():
     codes = {states.EXIT_DONE, states.EXIT_WRONG_INPUT, states.EXIT_INTERRUPTED, states.EXIT_SUPERSEDED}
     assert len(codes) == 4
