@@ -1,16 +1,5 @@
-# What an operator is woken for. Each description says what to do.
-
-resource "aws_sns_topic" "alarms" {
-  name = "${local.name}-alarms"
-}
-
-resource "aws_sns_topic_subscription" "email" {
-  count = var.alarm_email == null ? 0 : 1
-
-  topic_arn = aws_sns_topic.alarms.arn
-  protocol  = "email"
-  endpoint  = var.alarm_email
-}
+# What an operator is woken for, by the topic of the training stack. Each description says what has happened and ends
+# with the alarm's section of the runbook, which has the alarm's name.
 
 locals {
   load_balancer_dimensions = { LoadBalancer = aws_lb.server.arn_suffix }
@@ -19,7 +8,7 @@ locals {
 
 resource "aws_cloudwatch_metric_alarm" "no_healthy_host" {
   alarm_name        = "${local.name}-no-healthy-host"
-  alarm_description = "There should be server tasks, but none is ready, so every request fails. See the service's events and the log group ${local.training.server_log_group}; promote the previous model version if the last release did this."
+  alarm_description = "There should be server tasks, but none is ready, so every request fails. The server's log group is ${local.training.server_log_group}. What to do: ${var.runbook}#server-no-healthy-host"
 
   comparison_operator = "GreaterThanThreshold"
   threshold           = 0
@@ -58,13 +47,13 @@ resource "aws_cloudwatch_metric_alarm" "no_healthy_host" {
     }
   }
 
-  alarm_actions = [aws_sns_topic.alarms.arn]
-  ok_actions    = [aws_sns_topic.alarms.arn]
+  alarm_actions = [local.training.alarm_topic_arn]
+  ok_actions    = [local.training.alarm_topic_arn]
 }
 
 resource "aws_cloudwatch_metric_alarm" "unhealthy_hosts" {
   alarm_name        = "${local.name}-unhealthy-hosts"
-  alarm_description = "A server task has not been ready for ten minutes, so there is less room than there should be. See the service's events and the log group ${local.training.server_log_group}."
+  alarm_description = "A server task has not been ready for ten minutes, so there is less room than there should be. The server's log group is ${local.training.server_log_group}. What to do: ${var.runbook}#server-unhealthy-hosts"
 
   namespace           = "AWS/ApplicationELB"
   metric_name         = "UnHealthyHostCount"
@@ -76,13 +65,13 @@ resource "aws_cloudwatch_metric_alarm" "unhealthy_hosts" {
   evaluation_periods  = 10
   treat_missing_data  = "notBreaching"
 
-  alarm_actions = [aws_sns_topic.alarms.arn]
-  ok_actions    = [aws_sns_topic.alarms.arn]
+  alarm_actions = [local.training.alarm_topic_arn]
+  ok_actions    = [local.training.alarm_topic_arn]
 }
 
 resource "aws_cloudwatch_metric_alarm" "errors" {
   alarm_name        = "${local.name}-errors"
-  alarm_description = "More than 5 % of requests ended in a 5xx answer, of the server or, where no task could be reached, of the load balancer. See the log group ${local.training.server_log_group}; promote the previous model version if the last release did this."
+  alarm_description = "More than 5 % of requests ended in a 5xx answer, of the server or, where no task could be reached, of the load balancer. The server's log group is ${local.training.server_log_group}. What to do: ${var.runbook}#server-errors"
 
   comparison_operator = "GreaterThanThreshold"
   threshold           = 5
@@ -119,13 +108,13 @@ resource "aws_cloudwatch_metric_alarm" "errors" {
     }
   }
 
-  alarm_actions = [aws_sns_topic.alarms.arn]
-  ok_actions    = [aws_sns_topic.alarms.arn]
+  alarm_actions = [local.training.alarm_topic_arn]
+  ok_actions    = [local.training.alarm_topic_arn]
 }
 
 resource "aws_cloudwatch_metric_alarm" "latency" {
   alarm_name        = "${local.name}-latency"
-  alarm_description = "One answer in a hundred takes longer than ${var.alarm_latency_seconds} s. See whether the service is at max_count (${var.max_count}) or its texts have grown; raise max_count, cpu or alarm_latency_seconds."
+  alarm_description = "One answer in a hundred takes longer than ${var.alarm_latency_seconds} s, with at most ${var.max_count} tasks. What to do: ${var.runbook}#server-latency"
 
   namespace           = "AWS/ApplicationELB"
   metric_name         = "TargetResponseTime"
@@ -140,6 +129,6 @@ resource "aws_cloudwatch_metric_alarm" "latency" {
 
   evaluate_low_sample_count_percentiles = "ignore"
 
-  alarm_actions = [aws_sns_topic.alarms.arn]
-  ok_actions    = [aws_sns_topic.alarms.arn]
+  alarm_actions = [local.training.alarm_topic_arn]
+  ok_actions    = [local.training.alarm_topic_arn]
 }

@@ -1,8 +1,3 @@
-output "alarm_topic_arn" {
-  description = "SNS topic of the alarms."
-  value       = aws_sns_topic.alarms.arn
-}
-
 output "load_balancer_name" {
   description = "Name of the load balancer."
   value       = aws_lb.server.name

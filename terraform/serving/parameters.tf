@@ -1,6 +1,5 @@
 locals {
   parameters = {
-    alarm_topic_arn              = aws_sns_topic.alarms.arn
     desired_count                = tostring(var.desired_count)
     service_name                 = aws_ecs_service.server.name
     task_definition_family       = aws_ecs_task_definition.server.family

@@ -138,17 +138,6 @@ variable "deregistration_delay_seconds" {
   }
 }
 
-variable "alarm_email" {
-  description = "Who is told of alarms by email; they must confirm the subscription. With null, subscribe to the alarm topic by other means."
-  type        = string
-  default     = null
-
-  validation {
-    condition     = var.alarm_email == null || can(regex("^[^@\\s]+@[^@\\s]+$", var.alarm_email))
-    error_message = "alarm_email must be an email address, or null."
-  }
-}
-
 variable "alarm_latency_seconds" {
   description = "99th percentile of the answer time above which the latency alarm goes off."
   type        = number
@@ -157,6 +146,17 @@ variable "alarm_latency_seconds" {
   validation {
     condition     = var.alarm_latency_seconds > 0
     error_message = "alarm_latency_seconds must be above 0."
+  }
+}
+
+variable "runbook" {
+  description = "Where the team reads playbooks/RUNBOOK.md, such as its address on GitHub: alarms link their sections of it."
+  type        = string
+  default     = "playbooks/RUNBOOK.md"
+
+  validation {
+    condition     = can(regex("^[^\\s#]+$", var.runbook))
+    error_message = "runbook must be a path or an address, without spaces and without a #section of its own."
   }
 }
 

@@ -1,3 +1,8 @@
+output "alarm_topic_arn" {
+  description = "SNS topic of all alarms, the serving stack's too."
+  value       = aws_sns_topic.alarms.arn
+}
+
 output "bucket" {
   description = "The S3 bucket of datasets, checkpoints and models."
   value       = aws_s3_bucket.main.id

@@ -2,6 +2,7 @@
 
 locals {
   parameters = {
+    alarm_topic_arn                      = aws_sns_topic.alarms.arn
     bucket                               = aws_s3_bucket.main.id
     capacity_providers                   = jsonencode(local.capacity_providers)
     cluster_arn                          = aws_ecs_cluster.main.arn

@@ -166,6 +166,39 @@ variable "dispatcher_zip" {
   }
 }
 
+variable "alarm_email" {
+  description = "Who is told of alarms by email; they must confirm the subscription. With null, subscribe to the alarm topic by other means."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.alarm_email == null || can(regex("^[^@\\s]+@[^@\\s]+$", var.alarm_email))
+    error_message = "alarm_email must be an email address, or null."
+  }
+}
+
+variable "alarm_queue_age_minutes" {
+  description = "How long a run may wait for a slot before the alarm queue-age goes off."
+  type        = number
+  default     = 60
+
+  validation {
+    condition     = var.alarm_queue_age_minutes >= 1 && var.alarm_queue_age_minutes < 14 * 24 * 60
+    error_message = "alarm_queue_age_minutes must be at least 1, and below the 14 days (20160) that the queue keeps a message."
+  }
+}
+
+variable "runbook" {
+  description = "Where the team reads playbooks/RUNBOOK.md, such as its address on GitHub: alarms link their sections of it."
+  type        = string
+  default     = "playbooks/RUNBOOK.md"
+
+  validation {
+    condition     = can(regex("^[^\\s#]+$", var.runbook))
+    error_message = "runbook must be a path or an address, without spaces and without a #section of its own."
+  }
+}
+
 variable "log_retention_days" {
   description = "Days that logs are kept."
   type        = number

@@ -27,6 +27,10 @@ import pytest
 EMULATOR_DRIFT = {
     "aws_ecs_service.server",  # DescribeServices leaves availability_zone_rebalancing out
     # DescribeAlarms leaves fields out.
+    *(
+        f'aws_cloudwatch_metric_alarm.training["{name}"]'
+        for name in ("dead-letters", "dispatcher-errors", "dispatcher-silent", "queue-age", "stuck-runs")
+    ),
     "aws_cloudwatch_metric_alarm.errors",
     "aws_cloudwatch_metric_alarm.latency",
     "aws_cloudwatch_metric_alarm.no_healthy_host",

@@ -45,7 +45,7 @@ class Transition(NamedTuple):
 
 
 DISPATCHER, TRAINER, OPERATOR = "dispatcher", "trainer", "operator"
-CONTROL = "train.yml"
+CONTROL = "train.yml, retry.yml"
 
 TRANSITIONS = (
     Transition(QUEUED, STARTING, DISPATCHER, "a slot is free: claimed in the same transaction"),
@@ -67,8 +67,37 @@ MOVES: dict[str, frozenset[str]] = {
 }
 
 # What the trainer's process says with its exit code.
-# Every other code means: failed, retry while retries are left.
 EXIT_DONE = 0
-EXIT_WRONG_INPUT = 64  # the spec or its data is wrong: never retry
-EXIT_INTERRUPTED = 75  # stopped from outside: go on in a new attempt, which uses up no retry
-EXIT_SUPERSEDED = 70  # the run is no longer this attempt's to move
+EXIT_WRONG_INPUT = 64
+EXIT_INTERRUPTED = 75
+EXIT_SUPERSEDED = 70
+
+
+class ExitCode(NamedTuple):
+    """What an exit code says.
+
+    Attributes
+    ----------
+    meaning:
+        Why the trainer has ended.
+    then:
+        What becomes of the run.
+    """
+
+    meaning: str
+    then: str
+
+
+EXIT_CODES: dict[int, ExitCode] = {
+    EXIT_DONE: ExitCode("done", "it has SUCCEEDED"),
+    EXIT_WRONG_INPUT: ExitCode("the spec or its data is wrong", "it has FAILED: no retry can help"),
+    EXIT_SUPERSEDED: ExitCode("the run is no longer this attempt's to move", "whoever moved it sees to it"),
+    EXIT_INTERRUPTED: ExitCode(
+        "stopped from outside, as by a spot instance's end",
+        "goes on from its last checkpoint in a new attempt, which uses up no retry",
+    ),
+}
+OTHER_EXIT_CODE = ExitCode(
+    "failed",
+    "goes on from its last checkpoint in a new attempt while retries are left; out of memory: fails at once",
+)

@@ -3,6 +3,7 @@
 mock_data "aws_ssm_parameters_by_path" {
   defaults = {
     names = [
+      "/ner/training/alarm_topic_arn",
       "/ner/training/bucket",
       "/ner/training/capacity_providers",
       "/ner/training/cluster_arn",
@@ -14,6 +15,7 @@ mock_data "aws_ssm_parameters_by_path" {
       "/ner/training/vpc_id",
     ]
     values = [
+      "arn:aws:sns:eu-central-1:123456789012:ner-alarms",
       "ner-models",
       "{\"cpu\": {\"on_demand\": \"ner-cpu\", \"spot\": \"ner-cpu-spot\"}, \"gpu\": null}",
       "arn:aws:ecs:eu-central-1:123456789012:cluster/ner",
@@ -52,8 +54,4 @@ mock_resource "aws_iam_role" {
 
 mock_resource "aws_ecs_task_definition" {
   defaults = { arn = "arn:aws:ecs:eu-central-1:123456789012:task-definition/ner-server:1" }
-}
-
-mock_resource "aws_sns_topic" {
-  defaults = { arn = "arn:aws:sns:eu-central-1:123456789012:ner-server-alarms" }
 }

@@ -218,36 +218,6 @@ run "a_fixed_number_of_tasks" {
   }
 }
 
-run "alarms_reach_someone" {
-  variables {
-    alarm_email = "oncall@example.com"
-  }
-
-  assert {
-    condition = alltrue([
-      for alarm in [
-        aws_cloudwatch_metric_alarm.no_healthy_host,
-        aws_cloudwatch_metric_alarm.unhealthy_hosts,
-        aws_cloudwatch_metric_alarm.errors,
-        aws_cloudwatch_metric_alarm.latency,
-      ] : toset(alarm.alarm_actions) == toset([aws_sns_topic.alarms.arn]) && length(alarm.alarm_description) > 60
-    ])
-    error_message = "Each alarm must go to the topic and say what to do."
-  }
-
-  assert {
-    condition     = aws_sns_topic_subscription.email[0].endpoint == "oncall@example.com"
-    error_message = "alarm_email must be subscribed."
-  }
-}
-
-run "nobody_is_subscribed_by_default" {
-  assert {
-    condition     = length(aws_sns_topic_subscription.email) == 0 && aws_ssm_parameter.serving["alarm_topic_arn"].value == aws_sns_topic.alarms.arn
-    error_message = "Without alarm_email there is the topic, and no subscription."
-  }
-}
-
 run "parameters_lie_under_the_prefix" {
   assert {
     condition     = alltrue([for name, parameter in aws_ssm_parameter.serving : parameter.name == "/ner/serving/${name}"])

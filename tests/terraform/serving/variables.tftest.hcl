@@ -23,8 +23,8 @@ run "values_that_cannot_be" {
     requests_per_task            = 0
     certificate_arn              = "ner.example.com"
     deregistration_delay_seconds = 3601
-    alarm_email                  = "oncall"
     alarm_latency_seconds        = 0
+    runbook                      = "our runbook"
     container_environment        = { "A-B" = "c" }
   }
 
@@ -38,8 +38,8 @@ run "values_that_cannot_be" {
     var.requests_per_task,
     var.certificate_arn,
     var.deregistration_delay_seconds,
-    var.alarm_email,
     var.alarm_latency_seconds,
+    var.runbook,
     var.container_environment,
   ]
 }

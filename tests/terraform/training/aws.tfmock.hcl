@@ -55,3 +55,7 @@ mock_resource "aws_lambda_function" {
 mock_resource "aws_ecr_repository" {
   defaults = { arn = "arn:aws:ecr:eu-central-1:123456789012:repository/mocked" }
 }
+
+mock_resource "aws_sns_topic" {
+  defaults = { arn = "arn:aws:sns:eu-central-1:123456789012:ner-alarms" }
+}

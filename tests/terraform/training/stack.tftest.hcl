@@ -303,8 +303,8 @@ run "queue_and_dispatcher" {
   }
 
   assert {
-    condition     = jsondecode(aws_cloudwatch_event_rule.trigger["submitted"].event_pattern) == { source = ["nerforge"], detail-type = ["Run Submitted"], detail = { prefix = ["ner"] } }
-    error_message = "A submission to this deployment, and to no other, must start the dispatcher at once."
+    condition     = jsondecode(aws_cloudwatch_event_rule.trigger["submitted"].event_pattern) == { source = ["nerforge"], detail-type = ["Run Submitted", "Run Cancelled"], detail = { prefix = ["ner"] } }
+    error_message = "A submission to this deployment, or a cancellation, must start the dispatcher at once; no other deployment's."
   }
 
   assert {
@@ -405,8 +405,9 @@ run "permissions" {
       for statement in jsondecode(aws_iam_role_policy.role["trainer"].policy).Statement :
       join(" ", statement.Action) => statement.Resource
       } == {
-      "s3:GetObject"                                          = ["arn:aws:s3:::bucket/datasets/*", "arn:aws:s3:::bucket/models/*"]
-      "s3:PutObject"                                          = ["arn:aws:s3:::bucket/models/*"]
+      "s3:GetObject"                                          = ["arn:aws:s3:::bucket/checkpoints/*", "arn:aws:s3:::bucket/datasets/*", "arn:aws:s3:::bucket/models/*"]
+      "s3:PutObject"                                          = ["arn:aws:s3:::bucket/checkpoints/*", "arn:aws:s3:::bucket/models/*"]
+      "s3:DeleteObject"                                       = ["arn:aws:s3:::bucket/checkpoints/*"]
       "s3:ListBucket"                                         = ["arn:aws:s3:::bucket"]
       "dynamodb:GetItem dynamodb:UpdateItem"                  = [aws_dynamodb_table.runs.arn]
       "dynamodb:GetItem dynamodb:PutItem dynamodb:UpdateItem" = [aws_dynamodb_table.models.arn]
@@ -415,8 +416,8 @@ run "permissions" {
   }
 
   assert {
-    condition     = alltrue([for role, policy in aws_iam_role_policy.role : !anytrue([for statement in jsondecode(policy.policy).Statement : anytrue([for action in statement.Action : contains(["dynamodb:DeleteItem", "dynamodb:Scan", "s3:DeleteObject", "s3:DeleteObjectVersion"], action)])])])
-    error_message = "No role may lose a record."
+    condition     = alltrue([for role, policy in aws_iam_role_policy.role : !anytrue([for statement in jsondecode(policy.policy).Statement : anytrue([for action in statement.Action : contains(["dynamodb:DeleteItem", "dynamodb:Scan", "s3:DeleteObject", "s3:DeleteObjectVersion"], action)]) && statement.Resource != ["arn:aws:s3:::bucket/checkpoints/*"]])])
+    error_message = "No role may lose a record, a model or data."
   }
 
   assert {

@@ -1,11 +1,13 @@
 """The training stack: Terraform's own checks and tests, and what it shares with the rest of the project."""
 
+import datetime
 import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import dispatcher
+import metrics
 import pytest
 from nerforge_contract import names, runs
 
@@ -63,12 +65,26 @@ def test_the_dispatcher_gets_the_settings_that_it_reads(source):
     assert callable(dispatcher.handler)
 
 
-def test_the_rule_for_submissions_matches_the_contracts_event(source):
-    assert f'source = ["{names.EVENT_SOURCE}"], detail-type = ["{names.EVENT_RUN_SUBMITTED}"]' in source(
-        "dispatcher"
-    )
-    assert "detail = { prefix = [var.prefix] }" in source("dispatcher")
+def test_the_rule_for_submissions_and_cancellations_matches_the_contracts_events(source):
+    text = source("dispatcher")
+    assert f'source      = ["{names.EVENT_SOURCE}"]' in text
+    assert f'detail-type = ["{names.EVENT_RUN_SUBMITTED}", "{names.EVENT_RUN_CANCELLED}"]' in text
+    assert "detail      = { prefix = [var.prefix] }" in text
     assert json.loads(names.event_detail("ner", "run"))["prefix"] == "ner"
+
+
+def test_the_dispatcher_may_write_no_item_whole_but_its_own(source):
+    assert f'"dynamodb:LeadingKeys" = ["{runs.DISPATCHER}"]' in source("iam")
+
+
+def test_the_dispatcher_logs_the_metrics_that_alarms_watch(source):
+    text = source("alarms")
+    watched = re.findall(rf'namespace += "{metrics.NAMESPACE}".*\n +metric += "(\w+)"', text)
+    assert watched == ["StuckRuns"]
+    logged = json.loads(metrics.line("ner-dispatcher", datetime.datetime.now(datetime.UTC), StuckRuns=1))
+    directive = logged["_aws"]["CloudWatchMetrics"][0]
+    assert [metric["Name"] for metric in directive["Metrics"]] == watched
+    assert [[re.search(r"dispatcher_dimensions = \{ (\w+) = ", text)[1]]] == directive["Dimensions"]
 
 
 def test_the_trainer_gets_the_contracts_variables(source):
@@ -86,7 +102,7 @@ def test_the_trainer_gets_the_contracts_variables(source):
 
 
 def test_folders_and_index_are_the_contracts(source):
-    keys = names.dataset_key("0", ".conll"), names.model_prefix("name", 1)
+    keys = names.checkpoint_prefix("run"), names.dataset_key("0", ".conll"), names.model_prefix("name", 1)
     folders = {key.split("/")[0] for key in keys}
     assert set(re.findall(r'"(\w+)"', re.search(r"for folder in \[(.*?)\]", source("iam"))[1])) == folders
     assert f'prefix = "{names.checkpoint_prefix("run").split("/")[0]}/"' in source("data")

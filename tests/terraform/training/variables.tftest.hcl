@@ -26,6 +26,10 @@ run "too_little" {
     trainer_image       = "registry:5000/ner/trainer" # no tag
     dispatcher_zip      = "missing.zip"
     log_retention_days  = 10 # AWS offers 7 or 14
+
+    alarm_email             = "oncall"
+    alarm_queue_age_minutes = 0
+    runbook                 = ""
   }
 
   expect_failures = [
@@ -40,6 +44,9 @@ run "too_little" {
     var.trainer_image,
     var.dispatcher_zip,
     var.log_retention_days,
+    var.alarm_email,
+    var.alarm_queue_age_minutes,
+    var.runbook,
   ]
 }
 
@@ -54,6 +61,9 @@ run "too_much" {
     gpu_max_instances   = 0.5
     max_concurrent_runs = 2.5
     trainer_image       = "ner/trainer:latest" # moves
+
+    alarm_queue_age_minutes = 20160                   # a message is gone by then
+    runbook                 = "RUNBOOK.md#stuck-runs" # each alarm adds its own section
   }
 
   expect_failures = [
@@ -64,6 +74,8 @@ run "too_much" {
     var.gpu_max_instances,
     var.max_concurrent_runs,
     var.trainer_image,
+    var.alarm_queue_age_minutes,
+    var.runbook,
   ]
 }
 

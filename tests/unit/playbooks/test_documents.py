@@ -1,10 +1,11 @@
-"""What README, CHANGELOG, galaxy.yml and the two ansible.cfg say is so."""
+"""What README, CHANGELOG, galaxy.yml and the two ansible.cfg say is so, and no link of a document is dead."""
 
 import configparser
 import re
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 
 PATHS = ("collections_path", "inventory")
@@ -38,14 +39,6 @@ def test_the_readme_lists_every_variable_of_the_environment(root: Path):
     assert set(table) == read
 
 
-def test_the_readme_lists_every_exit_code_of_the_contract(root: Path):
-    contract = (root / "plugins/module_utils/contract/states.py").read_text()
-    codes = re.findall(r"^EXIT_\w+ = (\d+)", contract, re.MULTILINE)
-    assert sorted(re.findall(r"^\| (\d+) \|", (root / "README.md").read_text(), re.MULTILINE)) == sorted(
-        codes
-    )
-
-
 def test_the_changelog_names_every_module(root: Path):
     changes = (root / "CHANGELOG.md").read_text()
     assert all(f"`{path.stem}`" in changes for path in (root / "plugins/modules").glob("*.py"))
@@ -57,7 +50,19 @@ def test_the_version_is_one(root: Path):
     assert re.search(r"^## (\S+?),? ", (root / "CHANGELOG.md").read_text(), re.MULTILINE)[1] == collection
 
 
-def test_the_readme_links_to_what_is_there(root: Path):
-    links = re.findall(r"\]\(([^)#:]+)\)", (root / "README.md").read_text())
+@pytest.mark.parametrize("document", ["README.md", "playbooks/RUNBOOK.md"])
+def test_links_lead_somewhere(root: Path, document: str):
+    text = (root / document).read_text()
+    links = re.findall(r"\]\((?!https?://)([^)]+)\)", text)
     assert links
-    assert [link for link in links if not (root / link).exists()] == []
+    for link in links:
+        path, _, anchor = link.partition("#")
+        target = (root / document).parent / path if path else root / document
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target.read_text()), link
+
+
+def anchors(text: str) -> set[str]:
+    """What GitHub lets one link to in a Markdown text: its headings, lower case, without punctuation."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
