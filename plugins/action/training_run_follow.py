@@ -10,7 +10,7 @@ from typing import Any
 from ..module_utils.contract import names, states
 from ..module_utils.contract.runs import Run, Runs
 from ..modules.training_run_follow import DOCUMENTATION
-from ..plugin_utils import listing, logs
+from ..plugin_utils import listing, logs, run_report
 from ..plugin_utils.action import ControlAction
 from ..plugin_utils.follow import watch
 from ..plugin_utils.session import Aws
@@ -32,8 +32,9 @@ class ActionModule(ControlAction):
         if run["state"] != states.SUCCEEDED:
             group = published["trainer_log_group"]
             self._show_log(aws, group, run)
-            told = f"run {run_id} {run['state']}: {run.get('reason') or 'no reason is recorded'}"
-            result |= {"failed": True, "msg": f"{told}. Its log is in the log group {group}."}
+            why = (listing.told(run) or "no reason is recorded").rstrip(".")
+            msg = f"run {run_id} {run['state']}: {why}. Its log is in the log group {group}."
+            result |= {"failed": True, "msg": " ".join([msg, *run_report.next_steps(run)])}
         return result
 
     def _show_log(self, aws: Aws, group: str, run: Run) -> None:

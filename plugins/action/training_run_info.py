@@ -11,7 +11,7 @@ from typing import Any
 from ..module_utils.contract import states
 from ..module_utils.contract.runs import Runs
 from ..modules.training_run_info import DOCUMENTATION
-from ..plugin_utils import listing
+from ..plugin_utils import listing, run_report
 from ..plugin_utils.action import ControlAction
 from ..plugin_utils.session import Aws
 
@@ -31,6 +31,7 @@ class ActionModule(ControlAction):
             only = [params["state"]] if params["state"] else states.STATES
             found = list(itertools.islice(listing.newest(runs, only), params["limit"]))
         if params["display"]:
-            for line in listing.runs_table(found) if found else ["no runs"]:
+            in_full = run_report.lines(found[0]) if params["run"] else None
+            for line in in_full or (listing.runs_table(found) if found else ["no runs"]):
                 self.say(line)
         return {"changed": False, "runs": found}

@@ -24,7 +24,7 @@ options:
     type: int
     default: 20
   display:
-    description: Whether to print them as a table too.
+    description: Whether to print them too, as a table; one run is printed in full.
     type: bool
     default: false
 extends_documentation_fragment:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..module_utils.contract import states
 from ..module_utils.contract.runs import Run
-from .listing import score
+from .listing import score, told
 from .session import aws_errors, is_transient
 from .wording import Say, clock, counted, seconds_since
 
@@ -43,7 +43,7 @@ def watch(
     for run in _looks(read, say, interval, sleep, now):
         line = change(previous, run, now() - progress_said >= _PROGRESS_EVERY)
         if line is None and now() - said >= _STILL_EVERY:
-            line = f"still {run['state']}: {run.get('reason') or 'no news'}"
+            line = f"still {run['state']}: {told(run) or 'no news'}"
         if line:
             say(f"{_elapsed(run):>7}  {line}")
             previous, said = run, now()
@@ -60,8 +60,10 @@ def change(before: Run, run: Run, progress_is_due: bool) -> str | None:
     if state != before.get("state") or attempt != before.get("attempt"):
         return _state_line(run)
     if run.get("reason") != before.get("reason") and run.get("reason"):
-        return f"{state:<10}{run['reason']}"
+        return f"{state:<10}{told(run)}"
     progress, old = run.get("progress") or {}, before.get("progress") or {}
+    if progress.get("resumed") not in (None, old.get("resumed")):
+        return f"{state:<10}goes on from step {progress['resumed']}"
     if progress.get("phase") not in (None, old.get("phase")):
         return f"{state:<10}{progress['phase']}"
     if "step" in progress and progress != old and (progress_is_due or progress.get("f") != old.get("f")):
@@ -89,7 +91,7 @@ def _state_line(run: Run) -> str:
         made = f"{state:<10}{run.get('model', '')}"
         return f"{made}  F {score(scores.get('f'))} on {scores.get('on')}  {counted(labels)}"
     attempt = f"attempt {run['attempt']}" if run.get("attempt") else ""
-    said = ", ".join(part for part in (attempt, run.get("reason")) if part)
+    said = ", ".join(part for part in (attempt, told(run)) if part)
     return f"{state:<10}{said}".rstrip()
 
 

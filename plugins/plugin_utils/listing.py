@@ -11,19 +11,34 @@ import operator
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..module_utils.contract import names, states, ulid
+from ..module_utils.contract import causes, names, states, ulid
 from ..module_utils.contract.errors import UserError
 from ..module_utils.contract.models import Models
 from ..module_utils.contract.runs import Run, Runs
 from .wording import age, seconds_since, table
 
-_SHORT = 10  # characters of a ULID that tell its millisecond
+_SHORT = 10  # characters of a ULID that tell its millisecond: runs made by hand differ in them
+_CANDIDATES = 5  # runs named when the beginning of an id fits more than one
 _run_id = operator.itemgetter("run_id")
 
+# Causes that add nothing to what state and reason say.
+_PLAIN = frozenset({causes.SUBMITTED, causes.STARTING, causes.CANCELLED})
 
-def short(run_id: str) -> str:
-    """As much of a run's id as people need."""
-    return run_id[:_SHORT]
+
+def short(run_ids: Iterable[str]) -> dict[str, str]:
+    """The beginnings by which these runs can be told apart, all of one length."""
+    known = set(run_ids)
+    length = _SHORT
+    while len({run_id[:length] for run_id in known}) < len(known):
+        length += 1
+    return {run_id: run_id[:length] for run_id in known}
+
+
+def told(run: Run) -> str:
+    """Why a run waits, tries again or has ended: the reason, behind the cause where that adds anything."""
+    cause = run.get("cause")
+    said = (cause if cause not in _PLAIN else None, run.get("reason"))
+    return ": ".join(part for part in said if part)
 
 
 def newest(runs: Runs, only: Iterable[str] = states.STATES, prefix: str = "") -> Iterator[Run]:
@@ -49,25 +64,35 @@ def find(runs: Runs, wanted: str) -> Run:
         latest = max(itertools.chain.from_iterable(heads), key=_run_id, default=None)
         if latest is None:
             raise UserError("there are no runs yet", fix="Submit one: train.yml -e spec=FILE.")
-        return latest
+        return _fresh(runs, latest)
     wanted = wanted.upper()
     if ulid.is_ulid(wanted):
         found = [run] if (run := runs.get(wanted)) else []
     else:
-        found = list(itertools.islice(newest(runs, prefix=wanted), 2))
+        found = list(itertools.islice(newest(runs, prefix=wanted), _CANDIDATES + 1))
     if not found:
         raise UserError(f"there is no run {wanted}", fix="See status.yml for the runs there are.")
     if len(found) > 1:
+        named = short(map(_run_id, found))
+        fits = [f"{named[run['run_id']]} ({run['name']}, {run['state']})" for run in found[:_CANDIDATES]]
+        more = ", and more" if len(found) > _CANDIDATES else ""
         raise UserError(
-            f"more than one run begins with {wanted}",
-            fix=f"Give more of it, such as {short(found[0]['run_id'])}.",
+            f"more than one run begins with {wanted}: {', '.join(fits)}{more}", fix="Give more of the id."
         )
-    return found[0]
+    return _fresh(runs, found[0])
+
+
+def _fresh(runs: Runs, run: Run) -> Run:
+    """The run as it is now: the index that it was found by may lag behind."""
+    return runs.get(run["run_id"]) or run
 
 
 def runs_table(runs: Iterable[Run]) -> list[str]:
-    """Runs, a line each."""
-    return table(("RUN", "MODEL", "STATE", "AGE", "STEP", "F", "REASON"), map(_run_row, runs))
+    """Runs, a line each; their ids are shortened to what tells these runs apart."""
+    runs = list(runs)
+    named = short(map(_run_id, runs))
+    rows = ((named[run["run_id"]], *_run_row(run)) for run in runs)
+    return table(("RUN", "MODEL", "STATE", "AGE", "STEP", "F", "REASON"), rows)
 
 
 def _run_row(run: Run) -> tuple[str, ...]:
@@ -75,13 +100,12 @@ def _run_row(run: Run) -> tuple[str, ...]:
     step = f"{progress['step']}/{progress['max_steps']}" if "step" in progress else ""
     scores = run.get("scores") or {}
     return (
-        short(run["run_id"]),
         run.get("model") or run["name"],
         run["state"],
         age(seconds_since(run["created"])),
         step,
         score(scores.get("f", progress.get("f"))),
-        run.get("reason") or "",
+        told(run),
     )
 
 

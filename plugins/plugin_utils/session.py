@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import getpass
 from collections.abc import Iterable
 from typing import Any
 
@@ -84,9 +85,10 @@ class Aws:
         self.client = functools.cache(self._client)
 
     @property
-    def region(self) -> str | None:
-        """The region's name."""
-        return self._session.region_name
+    def place(self) -> str:
+        """The region, and the endpoint if one is given."""
+        region = self._session.region_name
+        return f"{region} at {self.endpoint}" if self.endpoint else f"{region}"
 
     def table(self, name: str) -> Any:
         """A DynamoDB table."""
@@ -110,10 +112,17 @@ class Aws:
         if missing:
             raise NotDeployed(
                 f"the {stack} stack is not deployed under the prefix {prefix}: "
-                f"there is no SSM parameter {missing[0]} in {self._place()}",
+                f"there is no SSM parameter {missing[0]} in {self.place}",
                 fix="Run deploy.yml first, or give the prefix it was deployed under.",
             )
         return found
+
+    def caller(self) -> str:
+        """Who we are to AWS: an ARN; or, where STS does not say, the login name."""
+        try:
+            return self.client("sts").get_caller_identity()["Arn"]
+        except aws_errors():
+            return getpass.getuser()
 
     def explained(self, error: Exception) -> UserError:
         """A failure of boto3's as a user should read it."""
@@ -138,7 +147,7 @@ class Aws:
     def _refused(self, error: Any) -> UserError:
         code, message = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
         why = f"{message or 'it gave no reason'} ({code})"
-        told = f"AWS refused {error.operation_name} in {self._place()}: {why}"
+        told = f"AWS refused {error.operation_name} in {self.place}: {why}"
         if code in _BAD_CREDENTIALS:
             return UserError(told, fix=f"The credentials are wrong or out of date. {_CREDENTIALS_FIX}")
         if "AccessDenied" in code or "Unauthorized" in code or code == "403":
@@ -149,9 +158,6 @@ class Aws:
         return self._session.client(
             service, endpoint_url=self.endpoint, config=self._config, verify=self._verify
         )
-
-    def _place(self) -> str:
-        return f"{self.region} at {self.endpoint}" if self.endpoint else f"{self.region}"
 
 
 def _config(changes: dict[str, Any]) -> Any:

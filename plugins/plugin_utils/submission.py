@@ -6,21 +6,21 @@
 from __future__ import annotations
 
 import configparser
-import getpass
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..module_utils.contract import corpus, names, states, ulid
+from ..module_utils.contract import corpus
 from ..module_utils.contract import spec as specs
 from ..module_utils.contract.errors import UserError
-from ..module_utils.contract.runs import Runs, now
 from .datasets import Dataset, Shelf
-from .session import Aws, aws_errors
+from .queueing import PARAMETERS as QUEUEING_PARAMETERS
+from .queueing import enqueue
+from .session import Aws
 from .wording import Say, counted
 
-PARAMETERS = ("bucket", "capacity_providers", "queue_url", "runs_table")
+PARAMETERS = ("bucket", "capacity_providers", *QUEUEING_PARAMETERS)
 _SPLIT_PARTS = ("train", "dev", "test")
 
 
@@ -65,7 +65,7 @@ def check(
     """
     resolved = specs.with_defaults(spec)
     _check_language(resolved["language"])
-    _check_capacity(resolved["resources"], providers)
+    check_capacity(resolved["resources"], providers)
     if "config" in resolved:
         resolved["config"] = _config_text(folder / Path(resolved["config"]).expanduser())
     datasets = [shelf.find(part, source) for part, source in specs.sources(resolved).items()]
@@ -79,48 +79,11 @@ def check(
 def submit(
     aws: Aws, prefix: str, deployment: dict[str, str], submission: Submission, shelf: Shelf, say: Say
 ) -> tuple[str, str | None]:
-    """Upload the data, record the run, queue it, and wake the dispatcher of the deployment under ``prefix``.
-
-    Returns the run's id, and why the dispatcher could not be woken, if so: it then takes the run at its next
-    tick. Raises UserError if the queue takes no message; the run is then recorded as FAILED.
-    """
+    """Upload the data, and queue the run in the deployment under ``prefix``: see `queueing.enqueue`."""
     for dataset in submission.datasets:
         uploaded = shelf.keep(dataset)
         say(f"{'uploaded' if uploaded else 'in the bucket already'}: {dataset.name} ({dataset.size})")
-    runs = Runs(aws.table(deployment["runs_table"]))
-    run_id = ulid.new()
-    runs.create(run_id, submission.spec, submitted_by=_submitter(aws))
-    try:
-        aws.client("sqs").send_message(
-            QueueUrl=deployment["queue_url"], MessageBody=names.message_body(run_id)
-        )
-    except aws_errors() as error:
-        reason = f"it could not be queued: {aws.explained(error)}"
-        # The answer alone may have been lost: a run that is QUEUED no more got its message through.
-        if runs.move(run_id, states.QUEUED, states.FAILED, reason=reason, ended=now()):
-            fix = "Submit the spec again."
-            raise UserError(f"{reason} The run is recorded as FAILED", f"run {run_id}", fix) from error
-    return run_id, _wake_dispatcher(aws, prefix, run_id)
-
-
-def _wake_dispatcher(aws: Aws, prefix: str, run_id: str) -> str | None:
-    event = {
-        "Source": names.EVENT_SOURCE,
-        "DetailType": names.EVENT_RUN_SUBMITTED,
-        "Detail": names.event_detail(prefix, run_id),
-    }
-    try:
-        answer = aws.client("events").put_events(Entries=[event])
-    except aws_errors() as error:
-        return str(aws.explained(error))
-    return answer["Entries"][0].get("ErrorMessage", "no reason given") if answer["FailedEntryCount"] else None
-
-
-def _submitter(aws: Aws) -> str:
-    try:
-        return aws.client("sts").get_caller_identity()["Arn"]
-    except aws_errors():
-        return getpass.getuser()
+    return enqueue(aws, prefix, deployment, submission.spec)
 
 
 # --- checks ---
@@ -138,7 +101,8 @@ def _check_language(code: str) -> None:
         )
 
 
-def _check_capacity(resources: dict[str, Any], providers: dict[str, Any]) -> None:
+def check_capacity(resources: dict[str, Any], providers: dict[str, Any]) -> None:
+    """Raise UserError if the deployment has no instances of the kind that a spec asks for."""
     if resources["gpus"] and not providers.get("gpu"):
         raise UserError(
             f"{resources['gpus']} asked for, and this deployment has no GPU instances",

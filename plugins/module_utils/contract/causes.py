@@ -25,6 +25,7 @@ class Cause(NamedTuple):
 
 
 SUBMITTED = "SUBMITTED"
+NOT_QUEUED = "NOT_QUEUED"
 NO_SLOT = "NO_SLOT"
 STARTING = "STARTING"
 NO_CAPACITY = "NO_CAPACITY"
@@ -46,6 +47,7 @@ _AT_ONCE = "fails at once"
 
 CAUSES: dict[str, Cause] = {
     SUBMITTED: Cause("waits for the dispatcher", "starts within a minute", "doctor.yml, if it lasts"),
+    NOT_QUEUED: Cause("its message could not be put on the queue", _AT_ONCE, "doctor.yml; then retry.yml"),
     NO_SLOT: Cause(
         "max_concurrent_runs runs hold a task",
         "starts when one of them ends",

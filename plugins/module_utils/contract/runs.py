@@ -78,7 +78,7 @@ class Runs:
 
     def get_many(self, run_ids: Iterable[str]) -> dict[str, Run]:
         """Those of the runs that are recorded, read consistently, by their ids."""
-        wanted = list(run_ids)
+        wanted = list(dict.fromkeys(run_ids))  # DynamoDB refuses a batch that names one twice
         found: dict[str, Run] = {}
         for start in range(0, len(wanted), _READ_AT_ONCE):
             keys = [{"run_id": run_id} for run_id in wanted[start : start + _READ_AT_ONCE]]
@@ -147,18 +147,26 @@ class Runs:
         return sorted(item.get("active", ()))
 
     def move(
-        self, run_id: str, source: str | Iterable[str], to: str, attempt: int | None = None, **fields: Any
+        self,
+        run_id: str,
+        source: str | Iterable[str],
+        to: str,
+        attempt: int | None = None,
+        *,
+        last: dict[str, Any] | None = None,
+        **fields: Any,
     ) -> bool:
         """Move a run to state ``to`` if it still is in ``source`` (and still is at ``attempt``, if given).
 
-        ``fields`` are written with it; a field that is None is removed. Returns whether the move took place.
+        ``fields`` are written with it; a field that is None is removed. ``last``, if given, is what became of
+        its last attempt, as `next_attempt` takes it. Returns whether the move took place.
         Raises ValueError for a move that the table of states does not have.
         """
         sources = {source} if isinstance(source, str) else set(source)
         for state in sources:
             if to not in states.MOVES[state]:
                 raise ValueError(f"no run moves from {state} to {to}")
-        return self._update(run_id, sources, attempt, {"state": to, **fields})
+        return self._update(run_id, sources, attempt, {"state": to, **fields}, last)
 
     def annotate(
         self, run_id: str, source: str | Iterable[str], attempt: int | None = None, **fields: Any
@@ -236,18 +244,28 @@ class Runs:
             return None
         return int(answer["Attributes"]["model_version"])
 
-    def in_state(self, state: str, newest: int | None = None, prefix: str = "") -> Iterator[Run]:
+    def in_state(
+        self,
+        state: str,
+        newest: int | None = None,
+        prefix: str = "",
+        *,
+        oldest_first: bool = False,
+        page: int | None = None,
+    ) -> Iterator[Run]:
         """The runs in one state, newest first, at most ``newest`` of them (eventually consistent).
 
-        Only those whose id begins with ``prefix``.
+        Only those whose id begins with ``prefix``. ``page``: how many to read at a time, for who stops early.
         """
         request: dict[str, Any] = {
             "IndexName": STATE_INDEX,
             "KeyConditionExpression": "#state = :state",
             "ExpressionAttributeNames": {"#state": "state"},
             "ExpressionAttributeValues": {":state": state},
-            "ScanIndexForward": False,
+            "ScanIndexForward": oldest_first,
         }
+        if page is not None:
+            request["Limit"] = page
         if prefix:
             request["KeyConditionExpression"] += " AND begins_with(run_id, :prefix)"
             request["ExpressionAttributeValues"][":prefix"] = prefix

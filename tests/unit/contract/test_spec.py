@@ -44,6 +44,7 @@ def test_the_schema_itself_is_valid_and_describes_every_field():
         changed(config="full.cfg", seed=4),
         changed(labels=["PER", "ORG"], gate={"min_f": 0.5, "labels": {"PER": 0.7}}),
         changed(data={"train": "a folder/with spaces.conll", "dev": "C:/data/dev.conll"}),
+        changed(checkpoints={"every_seconds": 1, "every_steps": 1}),
     ],
 )
 def test_good_specs_pass_with_and_without_defaults(good):
@@ -56,6 +57,12 @@ WRONG = [
     (changed(lables=["PER"]), "lables", "unknown field", "Did you mean labels?"),
     (changed(max_steps=10), "max_steps", "unknown field", "Did you mean hyperparameters.max_steps?"),
     (changed(resources={"gpu": 1}), "resources.gpu", "unknown field", "Did you mean gpus?"),
+    (
+        changed(checkpoints={"every_step": 9}),
+        "checkpoints.every_step",
+        "unknown field",
+        "Did you mean every_steps?",
+    ),
     (changed(zzz=1), "zzz", "unknown field", "The fields here are name, language, data"),
     (
         changed(data={"trian": "a.conll", "dev": "b.conll"}),
@@ -237,7 +244,14 @@ def test_defaults_come_from_the_schema_and_leave_the_spec_alone():
     filled = specs.with_defaults(GOOD)
     assert before == GOOD
     assert filled["hyperparameters"]["max_steps"] == 20000
-    assert filled["resources"] == {"vcpu": 2, "memory_mib": 3072, "spot": False, "gpus": 0}
+    assert filled["resources"] == {
+        "vcpu": 2,
+        "memory_mib": 3072,
+        "spot": False,
+        "on_demand_after_minutes": 15,
+        "gpus": 0,
+    }
+    assert filled["checkpoints"] == {"every_seconds": 60}
     assert filled["data"] == GOOD["data"]
     assert "gate" not in filled
     assert specs.with_defaults(filled) == filled

@@ -25,6 +25,7 @@ def build_training_stack(aws, providers=None):
     """Make what the training stack leaves behind."""
     aws.client("s3").create_bucket(Bucket="nerforge-bucket")
     queue = aws.client("sqs").create_queue(QueueName="nerforge-runs")["QueueUrl"]
+    dead_letters = aws.client("sqs").create_queue(QueueName="nerforge-runs-dead-letters")["QueueUrl"]
     dynamodb = aws.client("dynamodb")
     dynamodb.create_table(
         TableName="nerforge-runs",
@@ -55,6 +56,7 @@ def build_training_stack(aws, providers=None):
         "bucket": "nerforge-bucket",
         "capacity_providers": json.dumps(providers or PROVIDERS),
         "cluster_name": "nerforge",
+        "dead_letter_queue_url": dead_letters,
         "models_table": "nerforge-models",
         "queue_url": queue,
         "runs_table": "nerforge-runs",

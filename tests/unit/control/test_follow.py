@@ -103,6 +103,28 @@ def test_another_attempt_is_said_even_in_the_same_state(lines):
     ]
 
 
+def test_a_resume_and_the_causes_are_said(lines):
+    resumed = {"phase": "training", "step": 210, "max_steps": 400, "resumed": 200}
+    looks = [
+        run("STARTING", "asked", 1, cause="STARTING"),
+        run("STARTING", "the spot instance ended", 2, cause="INTERRUPTED"),
+        run("STARTING", "no instance has 4 GPUs free", 2, cause="NO_CAPACITY"),
+        run("RUNNING", None, 2, progress={"phase": "fetching"}),
+        run("RUNNING", None, 2, progress=resumed),
+        run("RUNNING", None, 2, progress=resumed | {"step": 220, "f": 0.5}),
+        DONE,
+    ]
+    followed(looks, lines)
+    assert lines[:-1] == [
+        "STARTING  attempt 1, asked",
+        "STARTING  attempt 2, INTERRUPTED: the spot instance ended",
+        "STARTING  NO_CAPACITY: no instance has 4 GPUs free",
+        "RUNNING   attempt 2",
+        "RUNNING   goes on from step 200",
+        "RUNNING   step 220/400  dev F 0.500",
+    ]
+
+
 def refused(status):
     response = {"Error": {"Code": "X"}, "ResponseMetadata": {"HTTPStatusCode": status}}
     return ClientError(response, "GetItem")
@@ -131,6 +153,6 @@ def test_the_tail_of_a_log(stack):
         events = [{"timestamp": began + n, "message": f"{stream[-5:]} {n}\n"} for n in range(15)]
         client.put_log_events(logGroupName="/nerforge/trainer", logStreamName=stream, logEvents=events)
     lines = logs.tail(client, "/nerforge/trainer", "trainer/trainer/task1")
-    assert lines == [f"task1 {n}" for n in range(5, 15)]
+    assert [line[10:] for line in lines] == [f"task1 {n}" for n in range(5, 15)]
     assert logs.tail(client, "/nerforge/trainer", "trainer/trainer/task9") == []
     assert logs.tail(client, "/nowhere", "trainer/trainer/task1") == []

@@ -1,5 +1,6 @@
 """Finding and listing runs and models, and the tables they are shown in."""
 
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -44,7 +45,10 @@ def test_a_run_is_found(runs, wanted):
 @pytest.mark.parametrize(
     ("wanted", "told"),
     [
-        ("01JA", "more than one run begins with 01JA. Give more of it, such as 01JAAAAAAB."),
+        (
+            "01JA",
+            r"begins with 01JA: 01JAAAAAAB \(people, FAILED\), 01JAAAAAAA \(people, QUEUED\)\. Give more",
+        ),
         ("01JC", "there is no run 01JC"),
         ("01JC" + "0" * 22, "there is no run 01JC"),
         ("#slots", "there is no run"),
@@ -53,6 +57,34 @@ def test_a_run_is_found(runs, wanted):
 def test_a_run_that_is_not_found_is_told(runs, wanted, told):
     with pytest.raises(UserError, match=told):
         listing.find(runs, wanted)
+
+
+def test_runs_of_one_moment_are_shown_by_as_much_of_their_ids_as_tells_them_apart(runs):
+    twin = f"{IDS[2][:15]}9{IDS[2][16:]}"
+    runs.create(twin, {"name": "people"})
+    with pytest.raises(UserError) as told:
+        listing.find(runs, IDS[2][:10])
+    named = re.findall(r"01J\w{8,}", str(told.value).partition(":")[2])
+    assert [listing.find(runs, short)["run_id"] for short in named] == [twin, IDS[2]]
+    shown = [line.split()[0] for line in listing.runs_table(listing.newest(runs))[1:]]
+    assert [listing.find(runs, short)["run_id"] for short in shown] == [twin, *IDS[::-1]]
+    assert {len(short) for short in shown} == {16}
+
+
+def test_so_many_runs_fit_that_not_all_are_named(runs):
+    for number in range(4, 10):
+        runs.create(f"01JAAAAAAC000000000000000{number}", {"name": "people"})
+    with pytest.raises(UserError, match=r"01JAAAAAAC0000000000000005 \(people, QUEUED\), and more\."):
+        listing.find(runs, "01JA")
+
+
+@pytest.mark.parametrize(
+    ("cause", "told"),
+    [(None, "why"), ("SUBMITTED", "why"), ("CANCELLED", "why"), ("NO_SPOT", "NO_SPOT: why")],
+)
+def test_a_cause_is_told_where_it_adds_something(cause, told):
+    assert listing.told({"cause": cause, "reason": "why"}) == told
+    assert listing.told({"cause": cause}) == told.removesuffix(": why").removesuffix("why")
 
 
 def test_latest_of_none(stack):

@@ -14,9 +14,22 @@ import pytest
 import requests
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.nerforge.aws.plugins.module_utils.contract import spec as specs
+from ansible_collections.nerforge.aws.plugins.module_utils.contract.runs import now as stamp
 from ansible_collections.nerforge.aws.plugins.plugin_utils.action import argument_spec
 
-MODULES = ("model_info", "model_release", "training_run", "training_run_follow", "training_run_info")
+MODULES = (
+    "dead_letters_redrive",
+    "deployment_doctor",
+    "model_info",
+    "model_release",
+    "training_run",
+    "training_run_cancel",
+    "training_run_follow",
+    "training_run_info",
+    "training_run_log",
+    "training_run_retry",
+)
 SPEC = {"name": "people", "data": {"train": "train.conll", "dev": "train.conll"}}
 CONLL = "Ada B-PER\nof O\nLondon B-LOC\n\n"
 
@@ -175,6 +188,60 @@ def test_check_submit_follow_and_list(site):
         assert line in printed
 
 
+def test_what_an_operator_does(site):
+    """Cancel, retry, look at logs, redrive: in check mode first, then in earnest, then once more."""
+    stack, run_id = site.stack, "01JAAAAAAA0000000000000001"
+    source = {"from": "a", "key": f"datasets/{'a' * 64}.conll", "sha256": "a" * 64, "format": "conll"}
+    spec = specs.with_defaults({"name": "people", "data": {"train": source, "dev": source}})
+    stack.runs.create(run_id, spec)
+    stack.runs.claim(run_id, 1)
+    stack.runs.annotate(run_id, "STARTING", checkpoint={"step": 200, "saved": stamp(), "bytes": 9})
+    sqs = stack.aws.client("sqs")
+    for body in ("{", json.dumps({"run": run_id})):
+        sqs.send_message(QueueUrl=stack.deployment["dead_letter_queue_url"], MessageBody=body)
+    cancel = {
+        "nerforge.aws.training_run_cancel": {"run": run_id[:12], "reason": "wrong labels", "timeout": 1}
+    }
+    more = {"resources": {"memory_mib": 4096}}
+    retry = {"nerforge.aws.training_run_retry": {"run": run_id, "changes": more}}
+    redrive = {"nerforge.aws.dead_letters_redrive": {"purge": True}}
+    log = {"nerforge.aws.training_run_log": {"run": run_id}}
+    dry = {"check_mode": True}
+    printed, results = site.play(
+        *(cancel | dry, log, redrive | dry, cancel),
+        {"nerforge.aws.training_run_cancel": {"run": run_id, "follow": False}},
+        *(retry | dry, retry, {"nerforge.aws.training_run_retry": {"run": run_id}}, dict(retry)),
+        *(redrive, dict(redrive)),
+        {"nerforge.aws.training_run_info": {"run": run_id, "display": True}},
+    )
+    would, logged, listed, cancelled, again, checked, retried, same, other, driven, empty, shown = results
+    assert would["changed"] and would["run"]["state"] == "STARTING"
+    assert not logged["changed"] and logged["lines"] == [] and logged["log_stream"] is None
+    assert f"run {run_id} of people: no task, and so no log: STARTING, asking ECS for a task" in printed
+    assert listed["changed"] and {m["verdict"] for m in listed["messages"]} == {"purged", "dropped"}
+    # Nobody frees the slot here: the run is cancelled, and its task is still waited for in vain.
+    assert cancelled["failed"] and cancelled["changed"] and "has not ended in 1 s" in cancelled["msg"]
+    assert cancelled["run"]["reason"].startswith("cancelled by arn:aws:")
+    assert cancelled["run"]["reason"].endswith(": wrong labels")
+    assert not again["changed"] and not again.get("failed")
+    assert "is CANCELLED already: cancelled by arn:aws:" in printed
+    assert checked["changed"] and checked["run_id"] is None
+    assert retried["changed"] and retried["spec"]["resources"]["memory_mib"] == 4096
+    assert (
+        'begins anew with {"resources": {"memory_mib": 4096}}, from its last checkpoint, at step 200'
+        in printed
+    )
+    assert same["run_id"] == retried["run_id"] and not same["changed"]
+    assert other["failed"] and f"run {retried['run_id']} retries it already" in other["msg"]
+    assert queued(stack) == [retried["run_id"]]
+    new = stack.runs.get(retried["run_id"])
+    assert (new["state"], new["retry_of"], new["spec"]) == ("QUEUED", run_id, retried["spec"])
+    assert driven["changed"] and len(driven["messages"]) == 2
+    assert not empty["changed"] and empty["messages"] == []
+    assert "the dead letter queue is empty" in printed
+    assert shown["runs"][0]["state"] == "CANCELLED" and f"  next        retry.yml -e run={run_id}" in printed
+
+
 def test_failures_come_as_one_message_each(site):
     """Wrong specs, a run that fails, a wrong place: all in one playbook, for Ansible is slow to start."""
     stack, run_id = site.stack, "01JAAAAAAA0000000000000001"
@@ -207,6 +274,11 @@ def test_failures_come_as_one_message_each(site):
         ("training_run_info", {"run": "01JZ"}, "there is no run 01JZ"),
         ("model_release", {"model": "people:1"}, "the serving stack is not deployed under the prefix ner"),
         ("model_release", {}, "model: no model is named. Give name:number"),
+        ("training_run_cancel", {"run": run_id}, "it has ended already: FAILED, the task was killed"),
+        ("training_run_log", {"lines": 0}, "lines: 0 asked for. Give a number from 1 to 10,000."),
+        ("training_run_log", {"attempt": 7}, "attempt 7 has no log"),
+        ("deployment_doctor", {}, "something is wrong with: training stack."),
+        ("deployment_doctor", {"prefix": "other"}, "something is wrong with: training stack."),
     ]
     printed, results = site.play(
         *({f"nerforge.aws.{module}": options} for module, options, _ in cases), verbose=True

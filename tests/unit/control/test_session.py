@@ -18,7 +18,7 @@ def test_parameters_reach_the_clients():
     aws = Aws(LOCAL | {"session_token": "", "profile": "", "aws_config": {"read_timeout": 7}})
     client = aws.client("sqs")
     assert client is aws.client("sqs")
-    assert client.meta.region_name == aws.region == "eu-central-1"
+    assert client.meta.region_name == "eu-central-1" and aws.place.startswith("eu-central-1 at http")
     assert client.meta.endpoint_url == "http://127.0.0.1:9"
     assert client.meta.config.read_timeout == 7
     assert client.meta.config.retries["mode"] == "standard"

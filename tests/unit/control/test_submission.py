@@ -293,7 +293,7 @@ def refuse(client, operation, monkeypatch):
 
 def test_a_run_that_cannot_be_queued_is_recorded_as_failed(stack, submit, monkeypatch):
     refuse(stack.aws.client("sqs"), "send_message", monkeypatch)
-    with pytest.raises(UserError, match=r"could not be queued: .*try later.* recorded as FAILED. Submit"):
+    with pytest.raises(UserError, match=r"could not be queued: .*try later.* recorded as FAILED. Queue it"):
         submit()
     (run,) = stack.runs.in_state("FAILED")
     assert "try later" in run["reason"] and run["ended"]
