@@ -11,7 +11,7 @@ PLAYBOOK := $(VENV)/bin/ansible-playbook
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
   $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
 
-.PHONY: help setup demo down test lint unit molecule terraform-test story bench lock
+.PHONY: help setup demo down test lint unit molecule terraform-test story chaos-short chaos bench docs lock
 
 help: ## List what there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -31,7 +31,7 @@ down: ## Remove all that the demo made
 	@echo "Removed: the local AWS, both stacks, the models, the environments. What tests need stays in $(TEST_VENV)."
 	@[ -z "$${NERFORGE_HOME:-}" ] || echo "Images and Terraform's data stay in $$NERFORGE_HOME: remove the folder if it holds nothing else."
 
-test: lint unit terraform-test molecule story ## Run all tests (about 12 minutes)
+test: lint unit terraform-test molecule story chaos-short ## Run all tests (about 16 minutes)
 
 lint: $(TEST_VENV)/complete ## ruff, and ansible-lint's production profile
 	@echo "== Lint"
@@ -57,8 +57,17 @@ story: setup $(TEST_VENV)/complete ## The whole story on the embedded AWS: deplo
 	@echo "== The story"
 	@$(TEST_VENV)/bin/pytest --exitfirst --durations=0 --durations-min=1 tests/story
 
+chaos-short: RUNS := 20
+chaos: RUNS := 200
+chaos chaos-short: setup $(TEST_VENV)/complete ## 200 real runs under random faults (20 of them in `make test`; RUNS=, SEED=)
+	@echo "== Chaos: $(RUNS) runs"
+	@$(TEST_VENV)/bin/python tests/chaos/run.py --runs $(RUNS) $(if $(SEED),--seed $(SEED))
+
 bench: $(TEST_VENV)/complete ## Measure ratios side by side; prints a table and writes .nerforge/bench.json
 	@$(TEST_VENV)/bin/python tests/bench/run.py
+
+docs: $(TEST_VENV)/complete ## Write the tables that documents take from code
+	@$(TEST_VENV)/bin/python tests/document.py
 
 lock: ## Write the lock files anew from pyproject.toml (needs uv)
 	@$(call compile,test,tests/requirements.txt)

@@ -24,6 +24,7 @@ sys.path[:0] = [
     str(ROOT / "containers" / "server"),
     str(ROOT / "terraform" / "training" / "dispatcher"),
     str(ROOT / ".ansible" / "collections"),
+    str(ROOT / "tests"),  # what several parts of the tests share: support, chaos
 ]
 
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(ROOT / ".nerforge" / "hypothesis"))

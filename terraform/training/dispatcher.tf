@@ -12,9 +12,13 @@ locals {
       pattern     = null
     }
     submitted = {
-      description = "A run was submitted"
+      description = "A run was submitted or cancelled"
       schedule    = null
-      pattern     = { source = ["nerforge"], detail-type = ["Run Submitted"], detail = { prefix = [var.prefix] } }
+      pattern = {
+        source      = ["nerforge"]
+        detail-type = ["Run Submitted", "Run Cancelled"]
+        detail      = { prefix = [var.prefix] }
+      }
     }
     stopped = {
       description = "A task of the cluster stopped"

@@ -61,12 +61,17 @@ locals {
       {
         Effect   = "Allow"
         Action   = ["s3:GetObject"]
-        Resource = [for folder in ["datasets", "models"] : "${aws_s3_bucket.main.arn}/${folder}/*"]
+        Resource = [for folder in ["checkpoints", "datasets", "models"] : "${aws_s3_bucket.main.arn}/${folder}/*"]
       },
       {
         Effect   = "Allow"
         Action   = ["s3:PutObject"]
-        Resource = ["${aws_s3_bucket.main.arn}/models/*"]
+        Resource = [for folder in ["checkpoints", "models"] : "${aws_s3_bucket.main.arn}/${folder}/*"]
+      },
+      {
+        Effect   = "Allow" # older ones, and all once the run has its model
+        Action   = ["s3:DeleteObject"]
+        Resource = ["${aws_s3_bucket.main.arn}/checkpoints/*"]
       },
       {
         Effect   = "Allow" # else a missing object reads as forbidden
@@ -103,8 +108,14 @@ locals {
       },
       {
         Effect   = "Allow"
-        Action   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
+        Action   = ["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:UpdateItem"]
         Resource = [aws_dynamodb_table.runs.arn]
+      },
+      {
+        Effect    = "Allow" # of whole items, only the one in which it says what its last tick did
+        Action    = ["dynamodb:PutItem"]
+        Resource  = [aws_dynamodb_table.runs.arn]
+        Condition = { "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = ["#dispatcher"] } }
       },
       {
         Effect   = "Allow"

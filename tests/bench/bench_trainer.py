@@ -41,14 +41,12 @@ Seconds = dict[str, float]  # "wall" and "cpu"
 
 def measure() -> list[dict[str, Any]]:
     """The trainer's wall and CPU seconds over those of `spacy train`: medians of the rounds."""
-    corpora = Path(os.environ.get("NERFORGE_CORPORA", ROOT.parent / "shared" / "data")) / "wnut17"
-    if not (corpora / "train.conll").is_file():
-        raise SystemExit(f"no {corpora}/train.conll: set NERFORGE_CORPORA to a folder with wnut17/")
+    corpora = wnut17()
     ours: list[Seconds] = []
     theirs: list[Seconds] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _import_from_here(folder)
+        import_from_here(folder)
         _prepare(corpora, folder)
         for number in range(1, ROUNDS + 1):
             _side_by_side(corpora, folder, ours, theirs)
@@ -58,6 +56,14 @@ def measure() -> list[dict[str, Any]]:
                 "the trainer and `spacy train` made different weights: their times do not compare"
             )
     return [_compared(kind, ours, theirs) for kind in ("wall", "cpu")]
+
+
+def wnut17() -> Path:
+    """The folder of the corpus."""
+    folder = Path(os.environ.get("NERFORGE_CORPORA", ROOT.parent / "shared" / "data")) / "wnut17"
+    if not (folder / "train.conll").is_file():
+        raise SystemExit(f"no {folder}/train.conll: set NERFORGE_CORPORA to a folder with wnut17/")
+    return folder
 
 
 def _compared(kind: str, ours: list[Seconds], theirs: list[Seconds]) -> dict[str, Any]:
@@ -72,7 +78,7 @@ def _compared(kind: str, ours: list[Seconds], theirs: list[Seconds]) -> dict[str
     }
 
 
-def _import_from_here(folder: Path) -> None:
+def import_from_here(folder: Path) -> None:
     """Put the trainer on the path, and the contract under the name that its copy in the image has."""
     link = folder / "path" / "nerforge_contract"
     if not link.is_symlink():
@@ -93,10 +99,11 @@ def _prepare(corpora: Path, folder: Path) -> None:
         docs.write(nlp, examples, folder / f"{part}.spacy", part)
 
 
-def _wanted(data: dict[str, Any]) -> dict[str, Any]:
+def _wanted(data: dict[str, Any], **fields: Any) -> dict[str, Any]:
     from nerforge_contract import spec
 
-    return spec.with_defaults({"name": "bench", "data": data, "hyperparameters": {"max_steps": STEPS}})
+    wanted = {"name": "bench", "data": data, "hyperparameters": {"max_steps": STEPS}}
+    return spec.with_defaults(wanted | fields)
 
 
 def _weights(folder: Path) -> str:
@@ -135,7 +142,7 @@ def _side_by_side(corpora: Path, folder: Path, ours: list[Seconds], theirs: list
 
 def _be_the_trainer(corpora: Path, folder: Path, spawned: float) -> Seconds:
     """The seconds of this process from its start to the run's end, less those that moto's set-up takes."""
-    _import_from_here(folder)
+    import_from_here(folder)
     from nerforge_trainer.__main__ import main
 
     wall, cpu = time.time() - spawned, _cpu()
@@ -143,7 +150,7 @@ def _be_the_trainer(corpora: Path, folder: Path, spawned: float) -> Seconds:
     from nerforge_contract import names
 
     with mock_aws():
-        s3 = _submit(corpora)
+        s3 = submit(corpora)
         began, used = time.time(), _cpu()
         code = main()
         wall, cpu = wall + time.time() - began, cpu + _cpu() - used
@@ -155,8 +162,11 @@ def _be_the_trainer(corpora: Path, folder: Path, spawned: float) -> Seconds:
     return _seconds(wall, cpu)
 
 
-def _submit(corpora: Path) -> Any:
-    """Make bucket, tables and a claimed run, and set the trainer's environment; returns the S3 client."""
+def submit(corpora: Path, **fields: Any) -> Any:
+    """Make bucket, tables and a claimed run, and set the trainer's environment; returns the S3 client.
+
+    ``fields`` are those of the spec that are to be other than the default.
+    """
     import boto3
     from nerforge_contract import names, ulid
     from nerforge_contract.runs import Runs
@@ -179,7 +189,7 @@ def _submit(corpora: Path) -> Any:
         s3.put_object(Bucket="bench", Key=key, Body=content)
         data[part] = {"from": f"{part}.conll", "key": key, "sha256": sha256, "format": "conll"}
     runs, run_id = Runs(tables.Table("runs")), ulid.new()
-    runs.create(run_id, _wanted(data))
+    runs.create(run_id, _wanted(data, **fields))
     runs.claim(run_id, 1)
     os.environ |= {
         names.ENV_RUN: run_id,

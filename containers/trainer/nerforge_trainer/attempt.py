@@ -9,21 +9,23 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, MutableMapping
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nerforge_contract import corpus, names, spec, states
+from nerforge_contract import causes, corpus, names, spec, states
 from nerforge_contract.errors import UserError
 from nerforge_contract.models import Model, Models
 from nerforge_contract.runs import Run, Runs, now
 
 from . import progress, publish
+from .checkpoint import Checkpoints, Timetable
 from .fetch import Part, fetch_parts
 from .interruption import Interruption
 from .progress import Progress, Superseded
 from .settings import Settings
+from .watch import Watch
 
 EXIT_ERROR = 1
 
@@ -64,8 +66,11 @@ class Attempt:
             return self._superseded()
         try:
             record = self.runs.get(self.settings.run_id)
-            model = self._registered(record) or self._make(record)
+            checkpoints = Checkpoints(self.s3, self.settings.bucket, self._ancestry(record))
+            model = self._registered(record) or self._make(record, checkpoints)
             ours = self._succeed(model)
+            if ours:
+                checkpoints.clear()
         except Superseded:
             ours = False
         except UserError as error:
@@ -73,7 +78,7 @@ class Attempt:
             return states.EXIT_WRONG_INPUT if self._fail(str(error)) else self._superseded()
         except Exception as error:
             traceback.print_exc()
-            self._annotate(reason=f"{type(error).__name__}: {error}")
+            self._annotate(cause=causes.ERROR, reason=f"{type(error).__name__}: {error}")
             return EXIT_ERROR
         return states.EXIT_DONE if ours else self._superseded()
 
@@ -85,8 +90,10 @@ class Attempt:
             states.STARTING,
             states.RUNNING,
             self.settings.attempt,
+            cause=None,
             reason=None,
             running=now(),
+            reported=now(),
             progress={"phase": progress.FETCHING, "seconds": 0},
         )
 
@@ -94,13 +101,13 @@ class Attempt:
         label = names.model_label(model["name"], model["version"])
         scores = model["scores"]
         reason = f"{label} has F {scores['f']:.3f} on {scores['on']}"
-        ours = self._end(states.SUCCEEDED, reason=reason, model=label, scores=scores)
+        ours = self._end(states.SUCCEEDED, reason=reason, model=label, scores=scores, checkpoint=None)
         if ours:
             _say(reason)
         return ours
 
     def _fail(self, reason: str) -> bool:
-        return self._end(states.FAILED, reason=reason)
+        return self._end(states.FAILED, cause=causes.WRONG_INPUT, reason=reason)
 
     def _end(self, state: str, **fields: Any) -> bool:
         run_id, attempt = self.settings.run_id, self.settings.attempt
@@ -120,9 +127,17 @@ class Attempt:
         model = self.models.get(record["name"], record["model_version"])
         return model if model and model["run"] == record["run_id"] else None
 
+    def _ancestry(self, record: Run) -> list[str]:
+        """The run, the run it is a retry of, and so on."""
+        run_ids = [record["run_id"]]
+        while record and record.get("retry_of"):
+            run_ids.append(record["retry_of"])
+            record = self.runs.get(record["retry_of"])
+        return run_ids
+
     # --- the work ---
 
-    def _make(self, record: Run) -> Model:
+    def _make(self, record: Run, checkpoints: Checkpoints) -> Model:
         """Fetch, check, train, evaluate and publish; returns the new version's manifest."""
         spec.validate(record["spec"], submitted=True)
         wanted = spec.with_defaults(record["spec"])
@@ -134,7 +149,7 @@ class Attempt:
             parts = fetch_parts(self.s3, self.settings.bucket, wanted, folder)
             report = corpus.check({part: data.examples for part, data in parts.items()}, wanted.get("labels"))
             _say_report(report)
-            trained = self._train(wanted, parts, folder, shown, list(report.warnings))
+            trained = self._train(wanted, parts, folder, checkpoints, shown, list(report.warnings))
             shown.phase(progress.UPLOADING)
             manifest = {
                 **trained,
@@ -152,6 +167,7 @@ class Attempt:
         wanted: dict[str, Any],
         parts: dict[str, Part],
         folder: Path,
+        checkpoints: Checkpoints,
         shown: Progress,
         warnings: list[str],
     ) -> dict[str, Any]:
@@ -169,7 +185,15 @@ class Attempt:
         for part, data in parts.items():
             warnings += docs.write(nlp, data.examples, files[part], data.where)
         self._warn(warnings)
-        best = train(nlp.config, folder / "pipelines", gpu, self._on_step(nlp.config["training"], shown))
+        best = train(
+            nlp.config,
+            folder / "training",
+            gpu,
+            checkpoints,
+            Timetable(**wanted["checkpoints"]),
+            self.interruption,
+            Watch(shown, nlp.config["training"]["max_steps"]),
+        )
         shown.phase(progress.EVALUATING)
         on = "test" if "test" in parts else "dev"
         trained = spacy.load(best)
@@ -188,25 +212,6 @@ class Attempt:
             _say(f"warning: {warning}")
         if warnings:
             self._annotate(warnings=warnings)
-
-    # spaCy's info of an evaluation holds the losses summed since the one before.
-    def _on_step(self, training: dict[str, Any], shown: Progress) -> Callable[..., None]:
-        max_steps = training["max_steps"]
-        of = f" of {max_steps}" if max_steps else ""
-
-        def on_step(step: int, info: dict[str, Any] | None) -> None:
-            self.interruption.check()
-            if info is None:
-                shown.step(step=step, max_steps=max_steps)
-                return
-            loss = round(float(sum(info["losses"].values())), 2)
-            f = round(float(info["other_scores"].get("ents_f") or 0), 4)
-            shown.step(step=step, max_steps=max_steps, epoch=info["epoch"], loss=loss, f=f)
-            _say(
-                f"step {step}{of}, epoch {info['epoch']}, {info['seconds']} s: loss {loss}, F {f:.3f} on dev"
-            )
-
-        return on_step
 
     def _reserve(self, record: Run) -> int:
         """The number of the run's version, which all its attempts share."""
@@ -240,9 +245,14 @@ class Attempt:
         prefix = names.model_prefix(name, version)
         for file, media_type in ((artifact, "application/gzip"), (written, "application/json")):
             publish.upload(self.s3, self.settings.bucket, prefix + file.name, file, media_type)
-        if not self.models.register(manifest):
+        # boto3 repeats a write whose answer was lost, and is then told that the version is there already.
+        if not self.models.register(manifest) and not self._is_registered(manifest):
             raise Superseded
         return manifest
+
+    def _is_registered(self, manifest: Model) -> bool:
+        model = self.models.get(manifest["name"], manifest["version"])
+        return (model["run"], model["sha256"]) == (manifest["run"], manifest["artifact"]["sha256"])
 
 
 def _say_report(report: corpus.Report) -> None:

@@ -1,11 +1,16 @@
 """Scores of a trained pipeline."""
 
+import time
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy
 from spacy.language import Language
-from spacy.training import Corpus
+from spacy.scorer import Scorer
+from spacy.training import Corpus, Example
+from thinc.util import convert_recursive
 
 _DIGITS = 6
 
@@ -43,3 +48,38 @@ def evaluate(nlp: Language, data: Path, on: str) -> dict[str, Any]:
 
 def _rounded(scores: dict[str, float | None]) -> dict[str, float]:
     return {name: round(float(score or 0), _DIGITS) for name, score in scores.items()}
+
+
+def scores_of(
+    nlp: Language, corpus: Callable[[Language], Iterable[Example]], stop: Callable[[], bool]
+) -> dict[str, Any] | None:
+    """What ``nlp.evaluate`` finds for the examples of a corpus; or None, as soon as ``stop`` says yes.
+
+    It is asked from document to document, as they are read and as they come out of the pipeline, which takes
+    [nlp] batch_size of them at once.
+    """
+
+    def watched(items: Iterable[Any]) -> Iterator[Any]:
+        for item in items:
+            if stop():
+                raise _Stopped
+            yield item
+
+    try:
+        examples = list(watched(corpus(nlp)))
+        began = time.perf_counter()
+        for example in watched(examples):
+            nlp.make_doc(example.reference.text)  # as spaCy: its words become part of the vocabulary
+        docs = watched(nlp.pipe(example.predicted for example in examples))
+        for example, doc in zip(examples, docs, strict=True):
+            example.predicted = doc
+    except _Stopped:
+        return None
+    seconds = time.perf_counter() - began
+    scores = Scorer(nlp=nlp).score(examples)
+    scores["speed"] = sum(len(example.predicted) for example in examples) / seconds
+    return convert_recursive(lambda value: isinstance(value, numpy.floating), float, scores)
+
+
+class _Stopped(Exception):
+    pass

@@ -6,7 +6,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from nerforge_contract import states
-from nerforge_contract.runs import Runs
+from nerforge_contract.runs import Runs, now
 
 SECONDS_BETWEEN_WRITES = 2.0
 
@@ -21,7 +21,9 @@ class Superseded(Exception):
 
 
 class Progress:
-    """Writes ``progress`` on the run's record, steps at most every two seconds.
+    """Writes ``progress`` on the run's record, steps at most every two seconds, and ``checkpoint``.
+
+    Each write is a sign of life, and says in ``reported`` when it was given.
 
     A write that AWS fails to take is passed over: the next one says more, and training goes on meanwhile.
 
@@ -53,13 +55,19 @@ class Progress:
         if self._clock() - self._written >= SECONDS_BETWEEN_WRITES:
             self._write()
 
+    def checkpoint(self, about: dict[str, Any]) -> None:
+        """Say at once what the run can go on from. Raises `Superseded`."""
+        self._annotate(checkpoint=about)
+
     def _write(self) -> None:
         self._written = self._clock()
-        fields = self._fields | {"seconds": round(self._written - self._began, 1)}
+        self._annotate(progress=self._fields | {"seconds": round(self._written - self._began, 1)})
+
+    def _annotate(self, **fields: Any) -> None:
         try:
-            ours = self._runs.annotate(self._run_id, states.RUNNING, self._attempt, progress=fields)
+            ours = self._runs.annotate(self._run_id, states.RUNNING, self._attempt, reported=now(), **fields)
         except (BotoCoreError, ClientError) as error:
-            print(f"progress was not recorded: {error}", flush=True)
+            print(f"{' and '.join(fields)} not recorded: {error}", flush=True)
             return
         if not ours:
             raise Superseded

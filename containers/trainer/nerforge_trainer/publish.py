@@ -18,11 +18,8 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def upload(s3: Any, bucket: str, key: str, path: Path, content_type: str) -> None:
-    """Upload a file, then read it back.
-
-    S3 itself refuses a body that does not have the checksum; reading back also proves that what a server will
-    load can be read.
+def send(s3: Any, bucket: str, key: str, path: Path, content_type: str) -> str:
+    """Upload a file in one request, which S3 refuses if the body does not have the checksum.
 
     Parameters
     ----------
@@ -35,21 +32,30 @@ def upload(s3: Any, bucket: str, key: str, path: Path, content_type: str) -> Non
     content_type:
         Its media type.
 
-    Raises
-    ------
-    UploadError
-        When the object read back is another.
+    Returns
+    -------
+    The checksum: sha256, in Base64, as S3 writes it.
     """
-    sha256 = sha256_of(path)
+    checksum = base64.b64encode(bytes.fromhex(sha256_of(path))).decode()
     with path.open("rb") as body:
         s3.put_object(
             Bucket=bucket,
             Key=key,
             Body=body,
             ContentType=content_type,
-            ChecksumSHA256=base64.b64encode(bytes.fromhex(sha256)).decode(),
+            ChecksumAlgorithm="SHA256",
+            ChecksumSHA256=checksum,
         )
-    digest = hashlib.sha256()
+    return checksum
+
+
+def upload(s3: Any, bucket: str, key: str, path: Path, content_type: str) -> None:
+    """Upload a file, then read it back: what a server will load can then be read.
+
+    Parameters are those of `send`. Raises UploadError when the object read back is another.
+    """
+    send(s3, bucket, key, path, content_type)
+    sha256, digest = sha256_of(path), hashlib.sha256()
     for chunk in s3.get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(_CHUNK):
         digest.update(chunk)
     if digest.hexdigest() != sha256:

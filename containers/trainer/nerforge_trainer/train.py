@@ -1,22 +1,22 @@
-"""Training itself: spaCy's own, as `spacy train` does it."""
+"""Training itself, from the config to the folder of the best pipeline; it may be interrupted and go on."""
 
-import io
+import hashlib
 import json
-from collections.abc import Callable
+import platform
+import time
 from pathlib import Path
-from typing import Any
 
 import spacy
 from nerforge_contract.errors import UserError
-from spacy.language import Language
-from spacy.training import loop
 from spacy.training.initialize import init_nlp
 from thinc.api import Config
 
-LOGGER = "nerforge.ProgressLogger.v1"
-
-Info = dict[str, Any]
-OnStep = Callable[[int, Info | None], None]
+from . import package
+from .checkpoint import ERRORS, Checkpoints, Timetable
+from .interruption import Interruption
+from .loop import Training
+from .publish import sha256_of
+from .watch import Watch
 
 
 def require_device(device: str) -> int:
@@ -38,55 +38,95 @@ def require_device(device: str) -> int:
     return 0
 
 
-def train(config: Config, folder: Path, gpu: int, on_step: OnStep) -> Path:
-    """Train a pipeline; returns the folder of the one that scored best on dev.
+def train(
+    config: Config,
+    folder: Path,
+    gpu: int,
+    checkpoints: Checkpoints,
+    timetable: Timetable,
+    interruption: Interruption,
+    watch: Watch,
+) -> Path:
+    """Train a pipeline, or go on with that; returns the folder of the one that scored best on dev.
 
     Parameters
     ----------
     config:
         A whole training config.
     folder:
-        Where spaCy saves its pipelines; made here.
+        The training's own; made here.
     gpu:
         The GPU's number, or -1 for the CPU.
-    on_step:
-        Called after each step with its number and, where dev was evaluated, spaCy's info, else None.
+    checkpoints, timetable:
+        Where to save, and when.
+    interruption:
+        Once it has seen a signal, the training is saved, and `Interrupted` raised.
+    watch:
+        Is told of all; what it raises passes through.
     """
-    nlp = init_nlp(config, use_gpu=gpu)
-    _report_to(nlp, on_step)
     folder.mkdir()
-    loop.train(nlp, folder, use_gpu=gpu, stdout=io.StringIO(), stderr=io.StringIO())
-    best = folder / loop.DIR_MODEL_BEST
-    _sort_meta(best / "meta.json")
-    return best
+    mark = _fingerprint(config, gpu)
+    checkpoint = checkpoints.restore(folder, mark)
+    nlp = init_nlp(config, use_gpu=gpu)
+    training = Training(nlp, folder)
+    # The model that is saved must train again anywhere, and have the same bytes wherever it was trained.
+    nlp.config["paths"].update(train=None, dev=None)
+    if checkpoint:
+        training.restore()
+        watch.resumed(checkpoint)
+
+    def stop() -> bool:
+        watch.alive()
+        return interruption.seen is not None
+
+    with interruption.held():
+        for step in training.steps(stop):
+            watch.did(step)
+            stopped = interruption.seen is not None
+            if stopped or timetable.is_due(step.number):
+                began = time.monotonic()
+                _save(training, folder, mark, checkpoints, watch)
+                timetable.saved(time.monotonic() - began)
+            if stopped:
+                break
+    interruption.check()
+    _sort_meta(training.best / "meta.json")
+    return training.best
+
+
+def _save(
+    training: Training, folder: Path, mark: dict[str, str], checkpoints: Checkpoints, watch: Watch
+) -> None:
+    try:
+        training.save()
+        checkpoint = checkpoints.save(folder, mark, training.step)
+    except ERRORS as error:
+        print(f"step {training.step} was not saved: {error}", flush=True)
+        return
+    watch.saved(checkpoint)
+    checkpoints.prune()
+
+
+def _fingerprint(config: Config, gpu: int) -> dict[str, str]:
+    """What two trainings must share for one to go on from the other, by the words that users have for it.
+
+    The paths of the data do not count: they differ from attempt to attempt.
+    """
+    portable, paths = config.copy(), config["paths"]
+    portable["paths"].update(train=None, dev=None)
+    versions = package.environment()["libraries"]
+    del versions["boto3"]
+    return {
+        "config": hashlib.sha256(portable.to_str(interpolate=False).encode()).hexdigest(),
+        "train data": sha256_of(Path(paths["train"])),
+        "dev data": sha256_of(Path(paths["dev"])),
+        "device": "cpu" if gpu < 0 else "gpu",
+        "Python": ".".join(platform.python_version_tuple()[:2]),
+        **versions,
+    }
 
 
 def _sort_meta(path: Path) -> None:
     """spaCy writes the scores by label in the order of a set, which another process does not share."""
     meta = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps(meta, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _report_to(nlp: Language, on_step: OnStep) -> None:
-    """Put our logger into the config until training begins.
-
-    Then the config is as it was, and without the paths of this run: the model that is saved must train again
-    anywhere, and have the same bytes wherever it was trained.
-    """
-    training, paths = nlp.config["training"], nlp.config["paths"]
-    logger = training["logger"]
-
-    def begin(*_: Any) -> tuple[Callable[[Info | None], None], Callable[[], None]]:
-        training["logger"] = logger
-        paths.update(train=None, dev=None)
-        step = -1
-
-        def log_step(info: Info | None) -> None:
-            nonlocal step
-            step += 1
-            on_step(step, info)
-
-        return log_step, lambda: None
-
-    spacy.registry.loggers.register(LOGGER, func=lambda: begin)
-    training["logger"] = {"@loggers": LOGGER}

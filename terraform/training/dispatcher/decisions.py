@@ -1,6 +1,7 @@
 """What to do: with a message, with a task as DescribeTasks shows it, with ECS's refusal to start one.
 
-Nothing here calls anything; every reason is a sentence for the person who waits for the run.
+Nothing here calls anything; every reason is a sentence for the person who waits for the run, and every cause
+is one of the contract's.
 """
 
 import datetime
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from demand import Demand
-from nerforge_contract import states
+from nerforge_contract import causes, states
 from nerforge_contract.names import TRAINER_CONTAINER, log_stream
 from nerforge_contract.runs import Run
 from nerforge_contract.ulid import is_ulid
@@ -20,6 +21,11 @@ MAX_INTERRUPTIONS = 20
 MAX_WAIT = datetime.timedelta(hours=24)  # a run that nothing can be found for must not hold its slot for ever
 CONSISTENCY = datetime.timedelta(minutes=2)  # how long ECS may not yet know a task that it has just made
 LAST_WORDS = datetime.timedelta(minutes=1)  # how long a trainer may take to exit once its run has ended
+SILENCE = datetime.timedelta(minutes=30)  # how long an active run may give no sign of life before it is stuck
+
+# Once so old, a record was not read in a state before that by any tick that may still ask ECS for a task:
+# a tick begins nothing after 45 seconds, and its calls are short.
+SETTLED = datetime.timedelta(seconds=50)
 
 CAPACITY, CONFIGURATION, UNKNOWN = "capacity", "configuration", "unknown"
 
@@ -49,6 +55,8 @@ _WORDS = {
 _STOPPED_FROM_OUTSIDE = frozenset(
     {"SpotInterruption", "TerminationNotice", "InfrastructureHealth", "UserInitiated"}
 )
+_SIGKILL, _SIGTERM = 137, 143  # 128 and the signal's number, as the container's runtime says it
+_SILENT = "no sign of life"
 
 
 # --- what can be decided ---
@@ -58,7 +66,17 @@ _STOPPED_FROM_OUTSIDE = frozenset(
 class Leave:
     """Leave the run where it is; a reason, if there is one, says what it waits for."""
 
+    cause: str = ""
     reason: str = ""
+    fields: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StopTask:
+    """Write why, then stop the task; what becomes of the run is decided once the task is gone."""
+
+    cause: str
+    reason: str
     fields: dict[str, Any] = field(default_factory=dict)
 
 
@@ -66,6 +84,7 @@ class Leave:
 class TryAgain:
     """Go on with the next attempt, and write ``fields`` with it."""
 
+    cause: str
     reason: str
     fields: dict[str, Any] = field(default_factory=dict)
 
@@ -74,10 +93,11 @@ class TryAgain:
 class Fail:
     """The run has failed."""
 
+    cause: str
     reason: str
 
 
-Decision = Leave | TryAgain | Fail
+Decision = Leave | StopTask | TryAgain | Fail
 
 
 @dataclass(frozen=True)
@@ -123,18 +143,38 @@ def classify(words: str) -> str:
     return next((kind for kind, parts in _WORDS.items() if any(part in words for part in parts)), UNKNOWN)
 
 
+def may_ask(run: Run, now: datetime.datetime) -> bool:
+    """Whether ECS may be asked for a task, after a refusal.
+
+    The next request carries another token, and two tokens make two tasks: so it waits until nobody can still
+    send the one before.
+    """
+    return "refused" not in run or now - _time(run["refused"]) >= SETTLED
+
+
 def after_refusal(run: Run, demand: Demand, refusal: Refusal, now: datetime.datetime) -> Decision:
     """What becomes of a STARTING run that ECS started no task for."""
-    if refusal.kind == CAPACITY:
-        decision = _wait_for_capacity(run, demand, refusal.words, now, began=now)
-        if isinstance(decision, TryAgain):
-            # No task was made, so the attempt stays; but ECS may repeat the answer it gave to a token for a
-            # day, so the next request carries another.
-            return Leave(decision.reason, decision.fields | {"refusals": run.get("refusals", 0) + 1})
-        return decision
     if refusal.kind == CONFIGURATION:
         return _set_up_wrongly(refusal.words, demand)
-    return _retry(run, demand, f"ECS started no task and said: {refusal.words}")
+    if refusal.kind == UNKNOWN:
+        return _retry(
+            run,
+            demand,
+            causes.ERROR,
+            f"ECS started no task and said: {refusal.words}",
+            {"refused": _text(now)},
+        )
+    since = _waits_since(run, now)
+    if _is_tired_of_spot(run, demand, since, now):
+        decision = TryAgain(causes.NO_SPOT, _leaves_spot(demand, since), {"on_demand": True})
+    else:
+        decision = _wait_for_capacity(run, demand, refusal.words, now, began=now)
+    if isinstance(decision, Fail):
+        return decision
+    # No task was made, so the attempt stays; but ECS may repeat the answer it gave to a token for a day, so
+    # the next request carries another.
+    asked = {"refusals": run.get("refusals", 0) + 1, "refused": _text(now)}
+    return Leave(decision.cause, decision.reason, decision.fields | asked)
 
 
 # --- a task as ECS shows it ---
@@ -145,19 +185,27 @@ def after_sighting(run: Run, demand: Demand, task: Task | None, now: datetime.da
     if task is None:
         if not may_be_gone(run, now):
             return Leave()
-        return _retry(
-            run, demand, f"attempt {run['attempt']} stopped without a word: ECS no longer knows its task"
-        )
+        words = f"attempt {run['attempt']} stopped without a word: ECS no longer knows its task"
+        return _retry(run, demand, causes.VANISHED, words)
     if is_stopped(task):
         return _after_stop(run, demand, task, now)
     started = task.get("startedAt")
     limit = datetime.timedelta(minutes=demand.time_limit_minutes)
     if started and now - started > limit:
         return Fail(
+            causes.TIME_LIMIT,
             f"attempt {run['attempt']} was stopped after the {demand.time_limit_minutes} minutes it may run. "
-            f"Raise time_limit_minutes in the spec, or let it train less. {_log_of(task)}"
+            f"Raise time_limit_minutes in the spec, or let it train less. {_log_of(task)}",
         )
-    return Leave(waits_for(task, demand) if run["state"] == states.STARTING else "")
+    if run["state"] == states.RUNNING:
+        return _listen(run, now)
+    if task["desiredStatus"] == "STOPPED":
+        return Leave()
+    since = _waits_since(run, task.get("createdAt", now))
+    if task["lastStatus"] == "PROVISIONING" and _is_tired_of_spot(run, demand, since, now):
+        gives_up = {"on_demand": True, "last_spot_attempt": run["attempt"]}
+        return StopTask(causes.NO_SPOT, _leaves_spot(demand, since), gives_up)
+    return waits_for(run, task, demand, now)
 
 
 def is_stopped(task: Task) -> bool:
@@ -170,6 +218,11 @@ def may_be_gone(run: Run, now: datetime.datetime) -> bool:
     return now - _time(run["task_recorded"]) >= CONSISTENCY
 
 
+def may_have_no_task(run: Run, now: datetime.datetime) -> bool:
+    """Whether a run that ended without a task will get none: no tick that saw it before is still at it."""
+    return "ended" not in run or now - _time(run["ended"]) >= SETTLED
+
+
 def should_stop(run: Run, task: Task, now: datetime.datetime) -> bool:
     """Whether the task of a run that has ended must be told to stop; most exit by themselves."""
     if task["desiredStatus"] == "STOPPED":
@@ -178,86 +231,201 @@ def should_stop(run: Run, task: Task, now: datetime.datetime) -> bool:
     return run["state"] == states.CANCELLED or not ended or now - _time(ended) > LAST_WORDS
 
 
+def is_stuck(run: Run, now: datetime.datetime) -> bool:
+    """Whether an active run has given no sign of life for half an hour."""
+    since = _last_sign(run)
+    return since is not None and now - since > SILENCE
+
+
+def waits_for(run: Run, task: Task, demand: Demand, now: datetime.datetime) -> Leave:
+    """What a STARTING run waits for, now that it has a task."""
+    kind = f"{'GPU' if demand.gpus else 'CPU'}{' spot' if _on_spot(run, demand) else ''}"
+    created = task.get("createdAt")
+    since, at = (f" since {_clock(created)}", f" at {_clock(created)}") if created else ("", " just now")
+    then = _and_then(run, demand, _waits_since(run, created or now))
+    words = {
+        "PROVISIONING": f"waiting for an EC2 instance ({kind}){since}{then}",
+        "PENDING": f"an instance is fetching the image and starting the container (asked for{at})",
+        "ACTIVATING": f"the container is starting (asked for{at})",
+        "RUNNING": "the container has started; the trainer has not reported yet",
+    }.get(task["lastStatus"])
+    return Leave(causes.STARTING, words + overdue(run, now)) if words else Leave()
+
+
+def overdue(run: Run, now: datetime.datetime) -> str:
+    """What to add to the reason of a STARTING run: a sentence if it is stuck, or nothing."""
+    if not is_stuck(run, now):
+        return ""
+    return f". It has been starting since {_clock(_last_sign(run))}: doctor.yml looks for what keeps it"
+
+
+def account_of(
+    run: Run, decision: TryAgain | Fail, task: Task | None, now: datetime.datetime
+) -> dict[str, Any] | None:
+    """The entry in the run's history for the attempt that this decision ends, or None.
+
+    None for an attempt that only waited for room: there may be hundreds in a day, and a record has an end.
+    """
+    if decision.cause == causes.NO_CAPACITY and isinstance(decision, TryAgain):
+        return None
+    return {
+        "attempt": run["attempt"],
+        "task_arn": run.get("task_arn"),
+        "exit_code": _trainers_container(task).get("exitCode") if task else None,
+        "cause": decision.cause,
+        "reason": decision.reason,
+        "ended": _text(now),
+    }
+
+
 def _after_stop(run: Run, demand: Demand, task: Task, now: datetime.datetime) -> Decision:
-    container = next((c for c in task.get("containers", []) if c.get("name") == TRAINER_CONTAINER), {})
-    code = container.get("exitCode")
+    container = _trainers_container(task)
+    code, said = container.get("exitCode"), container.get("reason")
     stopped_because = task.get("stoppedReason") or "no reason given"
-    words = " ".join(filter(None, (task.get("stoppedReason"), container.get("reason"))))
+    words = " ".join(filter(None, (task.get("stoppedReason"), said)))
     attempt = f"attempt {run['attempt']}"
     if code == states.EXIT_WRONG_INPUT:
-        return Fail(f"the trainer found the spec or its data wrong (exit code {code}). {_log_of(task)}")
+        return Fail(
+            causes.WRONG_INPUT,
+            f"the trainer found the spec or its data wrong (exit code {code}). {_log_of(task)}",
+        )
     if "OutOfMemory" in words:
         return Fail(
+            causes.OUT_OF_MEMORY,
             f"{attempt} needed more memory than it was given. "
-            f"Raise resources.memory_mib in the spec (now {demand.memory_mib})"
+            f"Raise resources.memory_mib in the spec (now {demand.memory_mib})",
         )
     if (
         code == states.EXIT_INTERRUPTED
         or task.get("stopCode") in _STOPPED_FROM_OUTSIDE
         or "Host EC2" in words
     ):
+        if run.get("last_spot_attempt") == run["attempt"]:
+            return _go_on_without_spot()
         return _after_interruption(run, f"{attempt} was interrupted: {stopped_because}")
     if code is None:
         kind = classify(words) if task.get("stopCode") == "TaskFailedToStart" else UNKNOWN
         if "CannotPull" in words:
-            pulled = container.get("reason") or stopped_because
-            return _retry(run, demand, f"the trainer's image could not be pulled: {pulled}")
-        if kind == CAPACITY:
-            return _wait_for_capacity(run, demand, words, now, began=task.get("createdAt", now))
+            return _retry(
+                run,
+                demand,
+                causes.IMAGE,
+                f"the trainer's image could not be pulled: {said or stopped_because}. "
+                "deploy.yml builds and pushes it",
+            )
         if kind == CONFIGURATION:
             return _set_up_wrongly(words, demand)
-        return _retry(
-            run, demand, f"{attempt} stopped before its container said how it ended: {stopped_because}"
-        )
+        if run.get("last_spot_attempt") == run["attempt"]:
+            return _go_on_without_spot()
+        if kind == CAPACITY:
+            return _wait_for_capacity(run, demand, words, now, began=task.get("createdAt", now))
+        words = f"{attempt} stopped before its container said how it ended: {stopped_because}"
+        return _retry(run, demand, causes.ERROR, words)
     if code == states.EXIT_DONE:
-        return _retry(run, demand, f"{attempt} ended without registering a model. {_log_of(task)}")
-    said = container.get("reason")
-    return _retry(
-        run,
-        demand,
+        words = f"{attempt} ended without registering a model. {_log_of(task)}"
+        return _retry(run, demand, causes.ERROR, words)
+    if code in (_SIGKILL, _SIGTERM):
+        words = _killed(attempt, code, said or stopped_because, demand)
+        return _retry(run, demand, causes.KILLED, f"{words}. {_log_of(task)}")
+    words = (
         f"{attempt} failed with exit code {code}{f' ({said})' if said else ''}"
-        f"{_trainers_words(run)}. {_log_of(task)}",
+        f"{_trainers_words(run)}. {_log_of(task)}"
     )
+    return _retry(run, demand, causes.ERROR, words)
 
 
-def _retry(run: Run, demand: Demand, what: str) -> Decision:
+def _listen(run: Run, now: datetime.datetime) -> Leave:
+    if is_stuck(run, now):
+        since = _clock(_last_sign(run))
+        return Leave(
+            reason=f"{_SILENT} from attempt {run['attempt']} since {since}: see its log with logs.yml, "
+            "and end it with cancel.yml if it hangs"
+        )
+    return Leave(fields={"reason": None}) if _is_about_silence(run) else Leave()
+
+
+def _retry(
+    run: Run, demand: Demand, cause: str, what: str, fields: dict[str, Any] | None = None
+) -> TryAgain | Fail:
     used = run["retries_used"]
     if used < demand.retries:
-        return TryAgain(
-            f"retry {used + 1} of {demand.retries}: {what}", {"retries_used": used + 1, "waiting_since": None}
-        )
+        written = {"retries_used": used + 1, "waiting_since": None} | (fields or {})
+        return TryAgain(cause, f"retry {used + 1} of {demand.retries}: {what}", written)
     if demand.retries == 0:
-        return Fail(f"{what} (the spec allows no retries)")
-    return Fail(f"{what} (all {demand.retries} retries are used up)")
+        return Fail(cause, f"{what} (the spec allows no retries)")
+    return Fail(cause, f"{what} (all {demand.retries} retries are used up)")
 
 
 def _after_interruption(run: Run, what: str) -> Decision:
     count = run.get("interruptions", 0) + 1
     if count > MAX_INTERRUPTIONS:
         return Fail(
+            causes.INTERRUPTED,
             f"interrupted {count} times; the last time, {what}. Set resources.spot to false in the spec, "
-            "or train when spot capacity is easier to keep"
+            "or train when spot capacity is easier to keep",
         )
     return TryAgain(
-        f"going on after an interruption: {what}", {"interruptions": count, "waiting_since": None}
+        causes.INTERRUPTED,
+        f"going on after an interruption: {what}",
+        {"interruptions": count, "waiting_since": None},
     )
 
 
 def _wait_for_capacity(
     run: Run, demand: Demand, words: str, now: datetime.datetime, began: datetime.datetime
 ) -> TryAgain | Fail:
-    since = run.get("waiting_since") or began.isoformat(timespec="milliseconds")
-    wants = f"{_capacity_wanted(words, demand)} (ECS: {words})"
-    if now - _time(since) > MAX_WAIT:
+    since = _waits_since(run, began)
+    wants = f"{_capacity_wanted(run, words, demand)} (ECS: {words})"
+    if now - since > MAX_WAIT:
         hours = int(MAX_WAIT.total_seconds() // 3600)
-        return Fail(f"after {hours} hours there was still no room: {wants}")
-    return TryAgain(f"waiting for room since {_clock(_time(since))}: {wants}", {"waiting_since": since})
+        return Fail(causes.NO_CAPACITY, f"after {hours} hours there was still no room: {wants}")
+    return TryAgain(
+        causes.NO_CAPACITY,
+        f"waiting for room since {_clock(since)}: {wants}{_and_then(run, demand, since)}",
+        {"waiting_since": _text(since)},
+    )
+
+
+# --- spot first ---
+
+
+def _on_spot(run: Run, demand: Demand) -> bool:
+    return demand.spot and not run.get("on_demand")
+
+
+def _is_tired_of_spot(run: Run, demand: Demand, since: datetime.datetime, now: datetime.datetime) -> bool:
+    """Whether it is time to give spot up; also if it was given up in this attempt, whose task lives on."""
+    if demand.spot and run.get("last_spot_attempt") == run["attempt"]:
+        return True
+    return _on_spot(run, demand) and now - since >= datetime.timedelta(minutes=demand.on_demand_after_minutes)
+
+
+def _and_then(run: Run, demand: Demand, since: datetime.datetime) -> str:
+    if not _on_spot(run, demand):
+        return ""
+    turn = since + datetime.timedelta(minutes=demand.on_demand_after_minutes)
+    return f"; on-demand from {_clock(turn)}"
+
+
+def _leaves_spot(demand: Demand, since: datetime.datetime) -> str:
+    return (
+        f"no spot capacity since {_clock(since)}: after {demand.on_demand_after_minutes} minutes "
+        "(resources.on_demand_after_minutes) the run goes on with on-demand instances"
+    )
+
+
+def _go_on_without_spot() -> TryAgain:
+    return TryAgain(
+        causes.NO_SPOT,
+        "going on with on-demand instances, for want of spot capacity",
+        {"waiting_since": None},
+    )
 
 
 # --- words ---
 
 
-def _capacity_wanted(words: str, demand: Demand) -> str:
+def _capacity_wanted(run: Run, words: str, demand: Demand) -> str:
     kind = "GPU" if demand.gpus else "CPU"
     larger = f"larger {kind} instance type or a higher maximum of {kind} instances in the training stack"
     if "RESOURCE:GPU" in words:
@@ -270,7 +438,7 @@ def _capacity_wanted(words: str, demand: Demand) -> str:
     if "AGENT" in words:
         return "the ECS agent of the instance is not connected. Wait, or terminate that instance"
     if "Capacity is unavailable" in words:
-        change = "set resources.spot to false" if demand.spot else "allow other instance types"
+        change = "set resources.spot to false" if _on_spot(run, demand) else "allow other instance types"
         return f"AWS has no capacity of this kind now. Wait, or {change}"
     return f"no {kind} instance can take the task now. Wait, or allow a {larger}"
 
@@ -285,32 +453,57 @@ def _set_up_wrongly(words: str, demand: Demand) -> Fail:
             f"Check resources in the spec (vcpu {demand.vcpu:g}, memory_mib {demand.memory_mib}, "
             f"gpus {demand.gpus})"
         )
-    return Fail(f"ECS cannot start the task: {words.rstrip('.')}. {fix}")
+    return Fail(causes.CONFIGURATION, f"ECS cannot start the task: {words.rstrip('.')}. {fix}")
 
 
-def waits_for(task: Task, demand: Demand) -> str:
-    """What a STARTING run waits for, now that it has a task."""
-    kind = f"{'GPU' if demand.gpus else 'CPU'}{' spot' if demand.spot else ''}"
-    created = task.get("createdAt")
-    since, at = (f" since {_clock(created)}", f" at {_clock(created)}") if created else ("", " just now")
-    return {
-        "PROVISIONING": f"waiting for an EC2 instance ({kind}){since}",
-        "PENDING": f"an instance is fetching the image and starting the container (asked for{at})",
-        "ACTIVATING": f"the container is starting (asked for{at})",
-        "RUNNING": "the container has started; the trainer has not reported yet",
-    }.get(task["lastStatus"], "")
+def _killed(attempt: str, code: int, said: str, demand: Demand) -> str:
+    if code == _SIGTERM:
+        return f"{attempt} was told to end before it could save anything (exit code {code}: SIGTERM; {said})"
+    return (
+        f"{attempt} was killed (exit code {code}: SIGKILL; {said}). If its instance ran out of memory, raise "
+        f"resources.memory_mib (now {demand.memory_mib})"
+    )
+
+
+def _trainers_container(task: Task) -> dict[str, Any]:
+    return next((c for c in task.get("containers", []) if c.get("name") == TRAINER_CONTAINER), {})
 
 
 def _trainers_words(run: Run) -> str:
-    return f": {run['reason'].rstrip('.')}" if run["state"] == states.RUNNING and run.get("reason") else ""
+    if run["state"] != states.RUNNING or not run.get("reason") or _is_about_silence(run):
+        return ""
+    return f": {run['reason'].rstrip('.')}"
+
+
+def _is_about_silence(run: Run) -> bool:
+    return (run.get("reason") or "").startswith(_SILENT)
 
 
 def _log_of(task: Task) -> str:
     return f"Its log stream is {log_stream(TRAINER_CONTAINER, task['taskArn'])}"
 
 
+# --- times ---
+
+
+def _waits_since(run: Run, began: datetime.datetime) -> datetime.datetime:
+    return _time(run["waiting_since"]) if "waiting_since" in run else began
+
+
+def _last_sign(run: Run) -> datetime.datetime | None:
+    signs = ("reported", "running")
+    if run["state"] == states.STARTING:
+        signs = ("waiting_since", "attempt_started", "started")
+    found = next((run[sign] for sign in signs if sign in run), None)
+    return _time(found) if found else None
+
+
 def _clock(time: datetime.datetime) -> str:
     return time.astimezone(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _text(time: datetime.datetime) -> str:
+    return time.astimezone(datetime.UTC).isoformat(timespec="milliseconds")
 
 
 def _time(text: str) -> datetime.datetime:

@@ -6,6 +6,7 @@ from typing import Any
 from nerforge_contract.errors import UserError
 
 MISSING = object()
+ON_DEMAND_AFTER_MINUTES = 15  # the schema's default, for runs that were stored before there was the field
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Demand:
         GPUs, or 0.
     spot:
         Whether spot capacity will do.
+    on_demand_after_minutes:
+        How long to wait for spot capacity before turning to on-demand instances, in minutes.
     retries:
         How often a failed attempt may be tried again.
     time_limit_minutes:
@@ -35,6 +38,7 @@ class Demand:
     memory_mib: int
     gpus: int
     spot: bool
+    on_demand_after_minutes: int
     retries: int
     time_limit_minutes: int
 
@@ -47,15 +51,20 @@ class Demand:
             memory_mib=_field(spec, "resources.memory_mib", int),
             gpus=_field(spec, "resources.gpus", int),
             spot=_field(spec, "resources.spot", bool),
+            on_demand_after_minutes=_field(
+                spec, "resources.on_demand_after_minutes", int, default=ON_DEMAND_AFTER_MINUTES
+            ),
             retries=_field(spec, "retries", int),
             time_limit_minutes=_field(spec, "time_limit_minutes", int),
         )
 
 
-def _field(spec: Any, path: str, *kinds: type) -> Any:
+def _field(spec: Any, path: str, *kinds: type, default: Any = MISSING) -> Any:
     value = spec
     for key in path.split("."):
         value = value.get(key, MISSING) if isinstance(value, dict) else MISSING
+    if value is MISSING:
+        value = default
     # bool is an int to Python, but true is no number of CPUs
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         problem = "is missing" if value is MISSING else f"cannot be {value!r:.40}"

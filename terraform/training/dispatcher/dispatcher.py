@@ -77,6 +77,7 @@ def _dispatcher() -> Dispatcher:
             boto3.client("sqs", config=CLIENT_CONFIG), settings.queue_url, settings.dead_letter_queue_url
         ),
         settings.max_concurrent_runs,
+        os.environ["AWS_LAMBDA_FUNCTION_NAME"],  # Lambda sets it
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from nerforge_contract.names import message_body
 
 RECEIVE_AT_ONCE = 10  # SQS's own limit
+LARGEST = 262_144  # bytes of a message with its attributes, as the stack leaves it at SQS's default
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,13 @@ class Messages:
         )
 
     def bury(self, message: Message, reason: str) -> None:
-        """Send a copy to the dead letter queue, with the reason as its attribute."""
+        """Send a copy to the dead letter queue, with the reason as its attribute if there is room for it."""
+        attribute = {"DataType": "String", "StringValue": reason}
+        size = sum(len(part.encode()) for part in ("reason", *attribute.values(), message.body))
         self._sqs.send_message(
             QueueUrl=self._dead_letter_queue_url,
             MessageBody=message.body,
-            MessageAttributes={"reason": {"DataType": "String", "StringValue": reason}},
+            MessageAttributes={"reason": attribute} if size <= LARGEST else {},
         )
 
     def send(self, run_id: str) -> None:

@@ -10,7 +10,7 @@ from nerforge_contract import names
 from nerforge_contract.errors import UserError
 from nerforge_contract.runs import Run
 
-DESCRIBE_AT_ONCE = 100  # ECS's own limit
+DESCRIBE_AT_ONCE, REASON_LENGTH = 100, 255  # ECS's own limits
 
 # What RunTask throws at a request that would be refused again however often it is sent. All else it throws
 # (throttling, permissions, a cluster that is being replaced) says nothing about the run.
@@ -68,7 +68,7 @@ class Tasks:
         return {
             "cluster": self._cluster,
             "taskDefinition": self._task_definition,
-            "capacityProviderStrategy": [{"capacityProvider": self._provider_for(demand), "weight": 1}],
+            "capacityProviderStrategy": [{"capacityProvider": self._provider_for(run, demand), "weight": 1}],
             "clientToken": client_token(run),
             "startedBy": run["run_id"],
             "count": 1,
@@ -105,13 +105,25 @@ class Tasks:
             seen |= self._describe(task_arns[start : start + DESCRIBE_AT_ONCE])
         return seen
 
-    def stop(self, task_arn: str, reason: str) -> None:
-        """Tell a task to stop: SIGTERM now, SIGKILL after the container's stop timeout."""
-        self._ecs.stop_task(cluster=self._cluster, task=task_arn, reason=reason)
+    def stop(self, task_arn: str, reason: str) -> bool:
+        """Tell a task to stop: SIGTERM now, SIGKILL after the container's stop timeout.
 
-    def started_for(self, run_id: str) -> list[str]:
-        """The ARNs of the run's tasks that are meant to run; for a run whose record names none."""
-        return self._ecs.list_tasks(cluster=self._cluster, startedBy=run_id)["taskArns"]
+        Returns whether ECS knows the task.
+        """
+        try:
+            self._ecs.stop_task(cluster=self._cluster, task=task_arn, reason=reason[:REASON_LENGTH])
+        except self._ecs.exceptions.InvalidParameterException:
+            return False
+        return True
+
+    def started_for(self, run_id: str) -> list[Task]:
+        """The run's tasks that are meant to run, as far as ECS describes them yet.
+
+        For a run whose record names none.
+        """
+        arns = self._ecs.list_tasks(cluster=self._cluster, startedBy=run_id)["taskArns"]
+        seen = self.describe(arns)
+        return [seen.get(arn) or {"taskArn": arn} for arn in arns]
 
     def _describe(self, task_arns: list[str]) -> dict[str, Task | None]:
         try:
@@ -126,7 +138,7 @@ class Tasks:
         missing = (failure for failure in answer["failures"] if failure.get("reason") == "MISSING")
         return seen | {failure["arn"]: None for failure in missing}
 
-    def _provider_for(self, demand: Demand) -> str:
+    def _provider_for(self, run: Run, demand: Demand) -> str:
         kind = "gpu" if demand.gpus else "cpu"
         providers = self._capacity_providers.get(kind)
         if not providers:
@@ -135,7 +147,15 @@ class Tasks:
                 "resources.gpus",
                 "Set device: cpu in the spec, or deploy the training stack with GPU instances",
             )
-        return providers["spot" if demand.spot else "on_demand"]
+        return providers["spot" if demand.spot and not run.get("on_demand") else "on_demand"]
+
+
+def attempt_of(task: Task) -> int | None:
+    """The attempt that a task was started for, as its request said it; None if ECS does not say."""
+    containers = task.get("overrides", {}).get("containerOverrides", [])
+    variables = (each for container in containers for each in container.get("environment", []))
+    values = [each.get("value", "") for each in variables if each.get("name") == names.ENV_ATTEMPT]
+    return int(values[0]) if values and values[0].isdecimal() else None
 
 
 def client_token(run: Run) -> str:

@@ -297,6 +297,7 @@ def test_a_run_that_cannot_be_queued_is_recorded_as_failed(stack, submit, monkey
         submit()
     (run,) = stack.runs.in_state("FAILED")
     assert "try later" in run["reason"] and run["ended"]
+    assert run["cause"] == "NOT_QUEUED"
 
 
 def test_a_run_whose_message_came_through_though_its_answer_was_lost_is_submitted(stack, submit, monkeypatch):

@@ -46,7 +46,7 @@ def starting(world):
     def check():
         for run_id in runs:
             assert len(world.ecs.of(run_id)) <= 1
-        assert len(world.runs.active()) == len(world.ecs.alive()) == 1
+        assert len(world.runs.active()) == len(world.ecs.wanted()) == 1
         assert sorted(map(world.state, runs)) == ["QUEUED", "STARTING"]
 
     return check
@@ -174,7 +174,7 @@ def settle(world) -> None:
         world.clock.advance(minutes=6)
         world.show_all_messages()
         world.tick()
-        assert len(world.ecs.alive()) <= world.slots
+        assert len(world.ecs.wanted()) <= world.slots
 
 
 READS = ("GetItem", "Query", "DescribeTasks", "ListTasks")
@@ -236,7 +236,7 @@ def test_a_rival_whose_whole_tick_falls_between_two_calls_does_no_harm(make_worl
 
         world.tick(around=At(index, lambda rival=rival: rival.tick(lambda: 60)))
 
-        assert len(world.ecs.alive()) <= 1
+        assert len(world.ecs.wanted()) <= 1
         settle(world)
         check()
 
@@ -256,7 +256,7 @@ def test_four_dispatchers_at_once_never_pass_the_cap_and_start_no_run_twice(make
         if when == "before":
             one_call_at_a_time.acquire()
         else:
-            most = max(most, len(world.ecs.alive()))
+            most = max(most, len(world.ecs.wanted()))
             one_call_at_a_time.release()
 
     while any(world.state(run_id) != states.SUCCEEDED for run_id in runs):
@@ -266,7 +266,7 @@ def test_four_dispatchers_at_once_never_pass_the_cap_and_start_no_run_twice(make
             thread.start()
         for thread in threads:
             thread.join()
-        for task in list(world.ecs.alive()):
+        for task in list(world.ecs.wanted()):
             if chance.random() < 0.7:
                 assert world.runs.move(task["startedBy"], states.STARTING, states.RUNNING, 1)
                 assert world.runs.move(task["startedBy"], states.RUNNING, states.SUCCEEDED, 1)

@@ -1,7 +1,10 @@
 """The function as Lambda calls it, and the parts it is put together from."""
 
+import json
+import time
 from types import SimpleNamespace
 
+import boto3
 import dispatcher
 import pytest
 from decisions import Refusal
@@ -20,9 +23,14 @@ ENVIRONMENT = {
 
 
 @pytest.fixture
-def environment(monkeypatch):
+def environment(monkeypatch, world):
+    """What Lambda gives the function; the clients that it makes itself meet the world."""
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "nerforge-dispatcher")
+    session = boto3.Session()
+    session.events.register("before-send", lambda request, **_: world.wire.answer(request))
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", session)
     dispatcher._dispatcher.cache_clear()
     yield
     dispatcher._dispatcher.cache_clear()
@@ -37,6 +45,27 @@ def test_every_event_does_the_same(world, environment):
 
         assert world.state(run_id) == "FAILED"
         assert world.messages() == []
+
+
+def test_the_log_has_the_metrics_that_the_alarms_watch(world, environment, capsys):
+    context = SimpleNamespace(get_remaining_time_in_millis=lambda: 60_000)
+
+    dispatcher.handler({}, context)
+
+    line = json.loads(capsys.readouterr().out.splitlines()[-1])
+    (directive,) = line["_aws"]["CloudWatchMetrics"]
+    assert directive["Namespace"] == "nerforge"
+    assert directive["Dimensions"] == [["FunctionName"]]
+    assert line["FunctionName"] == "nerforge-dispatcher"
+    units = {metric["Name"]: metric["Unit"] for metric in directive["Metrics"]}
+    assert units == {
+        "ActiveRuns": "Count",
+        "StuckRuns": "Count",
+        "TickErrors": "Count",
+        "TickSeconds": "Seconds",
+    }
+    assert all(isinstance(line[name], int | float) for name in units)
+    assert abs(line["_aws"]["Timestamp"] / 1000 - time.time()) < 60
 
 
 def test_lambda_has_too_little_time_left(world, environment):
@@ -75,12 +104,12 @@ def test_tasks_are_described_a_hundred_at_a_time(world):
 
     assert tasks.describe(arns) == dict.fromkeys(arns)
 
-    assert [len(request["tasks"]) for request in world.ecs.called("DescribeTasks")] == [100, 100, 40]
+    assert [len(request["tasks"]) for request in world.wire.called("DescribeTasks")] == [100, 100, 40]
 
 
 def test_no_tasks_no_call(world):
     assert world.dispatcher()._tasks.describe([]) == {}
-    assert world.ecs.calls == []
+    assert world.wire.calls == []
 
 
 class AnswersWith:

@@ -8,7 +8,7 @@ bad run.
 import json
 
 import pytest
-from nerforge_contract import states
+from nerforge_contract import causes, states
 from nerforge_contract.names import message_body
 from tick import TickError
 
@@ -32,7 +32,7 @@ def test_the_request_says_what_the_spec_asks_for(world):
 
     world.tick()
 
-    (request,) = world.ecs.called("RunTask")
+    (request,) = world.wire.called("RunTask")
     token = request.pop("clientToken")
     assert len(token) == 64
     assert request == {
@@ -85,7 +85,7 @@ def test_a_message_that_cannot_be_read_ends_in_the_dead_letter_queue(world, body
     assert dead == body
     assert reason in why
     assert world.messages() == []
-    assert world.ecs.calls == []
+    assert world.ecs.started == 0
 
 
 def test_the_run_that_an_unreadable_message_names_has_failed(world):
@@ -176,7 +176,8 @@ def test_a_message_of_a_cancelled_run_is_deleted(world):
 
     world.tick()
 
-    assert world.messages() == world.ecs.calls == []
+    assert world.messages() == []
+    assert world.ecs.started == 0
 
 
 def test_runs_beyond_the_cap_wait_and_say_for_what(world):
@@ -242,7 +243,7 @@ def test_with_little_time_left_messages_go_back_and_nothing_is_begun(world):
 
     assert world.state(run_id) == states.QUEUED
     assert "Messages" in world.sqs.receive_message(QueueUrl=world.queue_url)
-    assert world.ecs.calls == []
+    assert world.ecs.started == 0
 
 
 # --- RunTask says no ---
@@ -272,7 +273,7 @@ def test_a_run_without_capacity_waits_says_since_when_and_is_asked_for_again(wor
     assert (run["attempt"], run["retries_used"]) == (1, 0)
     assert len(world.ecs.of(run_id)) == 1
     assert run["reason"].startswith("waiting for an EC2 instance")
-    assert len({request["clientToken"] for request in world.ecs.called("RunTask")}) == 3
+    assert len({request["clientToken"] for request in world.wire.called("RunTask")}) == 3
 
 
 def test_a_run_that_waits_for_capacity_for_a_day_has_failed_and_frees_its_slot(world):
@@ -284,6 +285,10 @@ def test_a_run_that_waits_for_capacity_for_a_day_has_failed_and_frees_its_slot(w
 
     assert world.state(run_id) == states.FAILED
     assert "after 24 hours there was still no room" in world.reason(run_id)
+    assert world.cause(run_id) == causes.NO_CAPACITY
+    assert len(world.runs.get(run_id)["history"]) == 1
+    world.clock.advance(minutes=1)
+    world.tick()
     assert world.runs.active() == []
 
 
@@ -295,6 +300,10 @@ def test_a_wrong_set_up_fails_the_run_and_frees_its_slot(world):
 
     assert world.state(run_id) == states.FAILED
     assert "check their AMI and instance type" in world.reason(run_id)
+    assert world.cause(run_id) == causes.CONFIGURATION
+    assert world.runs.active() == [run_id]  # another tick may still be asking for its task
+    world.clock.advance(minutes=1)
+    world.tick()
     assert world.runs.active() == []
 
 
@@ -304,11 +313,15 @@ def test_a_refusal_that_nobody_knows_uses_up_the_retries_one_a_tick(world):
     world.tick()
     assert (world.state(run_id), world.runs.get(run_id)["attempt"]) == (states.STARTING, 2)
     world.ecs.refuse("WHATEVER")
+    world.clock.advance(minutes=1)
 
     world.tick()
 
     assert world.state(run_id) == states.FAILED
     assert "ECS started no task and said: WHATEVER (all 1 retries are used up)" in world.reason(run_id)
+    assert [past["task_arn"] for past in world.runs.get(run_id)["history"]] == [None, None]
+    world.clock.advance(minutes=1)
+    world.tick()
     assert world.runs.active() == []
 
 
@@ -357,7 +370,7 @@ def test_an_error_that_says_nothing_about_the_run_leaves_it_waiting_and_is_raise
     world.tick()
 
     assert len(world.ecs.of(run_id)) == 1
-    assert len({request["clientToken"] for request in world.ecs.called("RunTask")}) == 1
+    assert len({request["clientToken"] for request in world.wire.called("RunTask")}) == 1
 
 
 def test_a_token_used_with_other_parameters_means_that_its_task_is_the_runs(world):
@@ -498,7 +511,7 @@ def test_a_run_beyond_its_time_limit_has_failed_its_task_is_stopped_and_then_its
 
     assert world.state(run_id) == states.FAILED
     assert "stopped after the 30 minutes it may run" in world.reason(run_id)
-    (stopped,) = world.ecs.called("StopTask")
+    (stopped,) = world.wire.called("StopTask")
     assert "time_limit_minutes" in stopped["reason"]
     assert world.runs.active() == [run_id]
     world.ecs.stop(task, 75)
@@ -523,7 +536,7 @@ def test_a_cancelled_run_keeps_its_slot_until_its_task_is_gone(world):
     world.runs.move(run_id, states.RUNNING, states.CANCELLED)
     world.tick()
     world.tick()
-    assert len(world.ecs.called("StopTask")) == 1
+    assert len(world.wire.called("StopTask")) == 1
     assert world.runs.active() == [run_id]
     world.ecs.stop(task, 75)
 
@@ -536,23 +549,26 @@ def test_a_trainer_that_has_succeeded_is_given_time_to_exit(world):
     run_id, _ = world.started()
     world.runs.move(run_id, states.RUNNING, states.SUCCEEDED, ended=world.clock().isoformat())
     world.tick()
-    assert world.ecs.called("StopTask") == []
+    assert world.wire.called("StopTask") == []
     world.clock.advance(minutes=2)
 
     world.tick()
 
-    assert len(world.ecs.called("StopTask")) == 1
+    assert len(world.wire.called("StopTask")) == 1
 
 
 def test_a_run_cancelled_before_it_had_a_task_frees_its_slot(world):
     world.ecs.refuse("RESOURCE:CPU")
     run_id = world.submit()
     world.tick()
-    world.runs.move(run_id, states.STARTING, states.CANCELLED)
+    world.runs.move(run_id, states.STARTING, states.CANCELLED, ended=world.clock.text())
+    world.tick()
+    assert world.runs.active() == [run_id]  # another tick may still be asking for its task
+    world.clock.advance(minutes=1)
 
     world.tick()
 
-    assert world.runs.active() == world.ecs.called("StopTask") == []
+    assert world.runs.active() == world.wire.called("StopTask") == []
 
 
 def test_a_run_cancelled_while_ecs_is_asked_does_not_keep_its_task(world):
@@ -564,7 +580,7 @@ def test_a_run_cancelled_while_ecs_is_asked_does_not_keep_its_task(world):
 
     world.tick(around=cancel)
 
-    assert world.ecs.alive() == []
+    assert world.ecs.wanted() == []
     assert world.runs.active() == [run_id]
     world.ecs.stop(world.ecs.of(run_id)[0], 143)
     world.tick()
@@ -604,7 +620,7 @@ def test_a_bad_record_does_not_keep_the_others_from_their_turn(world, capsys):
     bad, _ = world.started()
     failed, _ = world.started()
     world.table.update_item(Key={"run_id": bad}, UpdateExpression="REMOVE attempt, retries_used")
-    for task in world.ecs.alive():
+    for task in world.ecs.wanted():
         world.ecs.stop(task, 1)
     queued = world.submit()
     capsys.readouterr()
@@ -615,7 +631,7 @@ def test_a_bad_record_does_not_keep_the_others_from_their_turn(world, capsys):
     assert world.runs.get(failed)["attempt"] == 2
     assert len(world.ecs.of(queued)) == 1
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    (error,) = [line for line in lines if line["event"] == "error"]
+    (error,) = [line for line in lines if line.get("event") == "error"]
     assert (error["run"], error["during"]) == (bad, "see to")
     assert "KeyError" in error["error"]
 

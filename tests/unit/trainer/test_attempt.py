@@ -3,7 +3,7 @@
 Cases: succeeded; no test part; a split; JSONL with misfits; a full config, and the weights of `spacy train`;
 the same spec and seed give the same bytes; wrong data, spec or config; data gone or changed; no GPU;
 superseded at the start and in training; an upload that is not whole; a version registered by a lost attempt;
-interrupted.
+interrupted (what comes after that is in test_resume.py).
 """
 
 import io
@@ -18,10 +18,10 @@ import time
 import pytest
 import spacy
 from nerforge_contract import names, states
-from nerforge_trainer import attempt as attempt_module
 from nerforge_trainer import publish
 from nerforge_trainer.attempt import EXIT_ERROR, Attempt, limit_threads
-from nerforge_trainer.interruption import Interrupted, Interruption
+from nerforge_trainer.interruption import Interruption
+from nerforge_trainer.watch import Watch
 from spacy.cli.init_config import init_config
 
 
@@ -325,14 +325,14 @@ def test_an_earlier_attempt_is_superseded(aws, attempt, wanted):
 def test_a_run_cancelled_while_it_trains_stops_and_leaves_no_model(aws, attempt, wanted, monkeypatch):
     settings = aws.start(wanted)
     monkeypatch.setattr("nerforge_trainer.progress.SECONDS_BETWEEN_WRITES", 0)
-    monkeypatch.setattr(
-        attempt_module,
-        "_say",
-        lambda line: (
-            line.startswith("step 20")
-            and aws.runs.move(settings.run_id, states.RUNNING, states.CANCELLED, reason="by hand")
-        ),
-    )
+    did = Watch.did
+
+    def cancel(self, step):
+        did(self, step)
+        if step.number == 20:
+            aws.runs.move(settings.run_id, states.RUNNING, states.CANCELLED, reason="by hand")
+
+    monkeypatch.setattr(Watch, "did", cancel)
     assert attempt(settings) == states.EXIT_SUPERSEDED
     run = aws.runs.get(settings.run_id)
     assert run["state"] == states.CANCELLED
@@ -394,21 +394,6 @@ def test_a_version_that_a_lost_attempt_registered_is_kept_as_it_is(aws, attempt,
 
 
 # --- interrupted: exit 75 ---
-
-
-def test_an_interruption_passes_through_and_leaves_the_run_as_it_is(aws, wanted, monkeypatch):
-    settings = aws.start(wanted)
-    interruption = Interruption()
-
-    def interrupt(line):
-        if line.startswith("step 20"):
-            interruption.seen = "SIGTERM"
-
-    monkeypatch.setattr(attempt_module, "_say", interrupt)
-    with pytest.raises(Interrupted, match="SIGTERM"):
-        Attempt(settings, aws.runs, aws.models, aws.s3, interruption).run()
-    assert aws.runs.get(settings.run_id)["state"] == states.RUNNING
-    assert aws.objects() == []
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])

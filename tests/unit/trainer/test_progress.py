@@ -56,10 +56,21 @@ def test_what_an_evaluation_found_is_shown_until_the_next(aws, settings, progres
     assert aws.runs.get(settings.run_id)["progress"] == {"step": 201, "f": 0.5, "loss": 9.0, "seconds": 3.0}
 
 
+def test_each_write_is_a_sign_of_life(aws, settings, progress):
+    progress.phase("training")
+    first = aws.runs.get(settings.run_id)["reported"]
+    progress.checkpoint({"step": 7, "saved": "2026-01-01T00:00:00.000+00:00", "bytes": 10})
+    run = aws.runs.get(settings.run_id)
+    assert run["checkpoint"] == {"step": 7, "saved": "2026-01-01T00:00:00.000+00:00", "bytes": 10}
+    assert run["progress"]["phase"] == "training"
+    assert first <= run["reported"]
+
+
 def test_a_run_that_moved_on_is_told(aws, settings, progress):
     aws.runs.move(settings.run_id, states.RUNNING, states.CANCELLED)
-    with pytest.raises(Superseded):
-        progress.phase("evaluating")
+    for say in (lambda: progress.phase("evaluating"), lambda: progress.checkpoint({"step": 7})):
+        with pytest.raises(Superseded):
+            say()
 
 
 def test_a_write_that_aws_refuses_is_passed_over(clock, capsys):
@@ -68,4 +79,4 @@ def test_a_write_that_aws_refuses_is_passed_over(clock, capsys):
             raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow"}}, "UpdateItem")
 
     Progress(Throttled(), "run", 1, clock).phase("training")
-    assert "progress was not recorded: " in capsys.readouterr().out
+    assert "progress not recorded: " in capsys.readouterr().out

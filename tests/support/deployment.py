@@ -1,0 +1,136 @@
+"""A deployment on an embedded AWS of its own, made and driven by the playbooks a user runs."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@dataclass
+class Deployment:
+    """Where a deployment lives, and how to talk to it.
+
+    Parameters
+    ----------
+    root:
+        The project's root.
+    home:
+        What the playbooks know as nerforge_home. What is installed is not kept there: it is named by its
+        content and shared with every other deployment under ``root``.
+    port:
+        The embedded AWS's.
+    prefix:
+        Begins the name of all that is deployed.
+    """
+
+    root: Path
+    home: Path
+    port: int
+    prefix: str
+
+    @property
+    def url(self) -> str:
+        """Where the load balancer answers."""
+        return f"{self.endpoint}/_alb/{self.prefix}"
+
+    @property
+    def endpoint(self) -> str:
+        """Where the embedded AWS answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def images(self) -> Path:
+        """The staged images and their environments."""
+        return self.root / ".nerforge" / "images"
+
+    @property
+    def emulator_venv(self) -> Path:
+        """The embedded AWS's environment."""
+        return self.root / ".nerforge" / "local-aws-venv"
+
+    def playbook(self, name: str, *arguments: str, folder: str = ".") -> subprocess.CompletedProcess[str]:
+        """Run a playbook as a user would; its output is shown when a test fails."""
+        environment = os.environ | {
+            "NERFORGE_HOME": str(self.home),
+            "NERFORGE_PORT": str(self.port),
+            "ANSIBLE_FORCE_COLOR": "0",
+            # A deployment under test must not lean on what the test's own environment holds.
+            "AWS_ACCESS_KEY_ID": "",
+            "AWS_SECRET_ACCESS_KEY": "",
+        }
+        ended = subprocess.run(
+            [
+                self.root / ".nerforge" / "venv" / "bin" / "ansible-playbook",
+                name,
+                *("-e", f"nerforge_prefix={self.prefix}"),
+                *("-e", f"images_home={self.images}"),
+                *("-e", f"local_aws_images={self.images}"),
+                *("-e", f"local_aws_venv={self.emulator_venv}"),
+                *arguments,
+            ],
+            cwd=self.root / folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=900,
+        )
+        print(f"$ ansible-playbook {name} {' '.join(arguments)}  (exit {ended.returncode})\n{ended.stdout}")
+        return ended
+
+    def remove(self) -> None:
+        """End what runs in the deployment's home, and remove the home."""
+        if (self.home / "local-aws").exists():
+            self.playbook("playbooks/local.yml", "-e", "local_aws_state=absent")
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def client(self, service: str) -> Any:
+        """A client of the embedded AWS."""
+        return boto3.client(service, endpoint_url=self.endpoint)
+
+    def table(self, name: str) -> Any:
+        """A DynamoDB table of the embedded AWS."""
+        return boto3.resource("dynamodb", endpoint_url=self.endpoint).Table(name)
+
+    def parameter(self, path: str) -> str:
+        """What a stack published."""
+        return self.client("ssm").get_parameter(Name=f"/{self.prefix}/{path}")["Parameter"]["Value"]
+
+    def ask(self, path: str, body: bytes | None = None, kind: str = "text/plain") -> Any:
+        """The JSON that the served model answers."""
+        request = urllib.request.Request(f"{self.url}{path}", body, {"Content-Type": kind})
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return json.load(response)
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Every item of the runs table that is a run."""
+        items = self.table(self.parameter("training/runs_table")).scan()["Items"]
+        return [item for item in items if not item["run_id"].startswith("#")]
+
+    def messages(self) -> int:
+        """How many messages wait or are in flight, in the queue and in the DLQ."""
+        names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+        return sum(
+            int(value)
+            for queue in ("queue_url", "dead_letter_queue_url")
+            for value in self.client("sqs")
+            .get_queue_attributes(QueueUrl=self.parameter(f"training/{queue}"), AttributeNames=list(names))[
+                "Attributes"
+            ]
+            .values()
+        )
