@@ -61,7 +61,7 @@ chaos-short: RUNS := 20
 chaos: RUNS := 200
 chaos chaos-short: setup $(TEST_VENV)/complete ## 200 real runs under random faults (20 of them in `make test`; RUNS=, SEED=)
 	@echo "== Chaos: $(RUNS) runs"
-	@$(TEST_VENV)/bin/python tests/chaos/run.py --runs $(RUNS) $(if $(SEED),--seed $(SEED))
+	@$(TEST_VENV)/bin/pytest tests/chaos --chaos-runs $(RUNS) $(if $(SEED),--chaos-seed $(SEED))
 
 bench: $(TEST_VENV)/complete ## Measure ratios side by side; prints a table and writes .nerforge/bench.json
 	@$(TEST_VENV)/bin/python tests/bench/run.py

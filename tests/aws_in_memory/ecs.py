@@ -26,6 +26,8 @@ class Ecs:
         All tasks that ECS has not forgotten, by ARN.
     lag:
         How long a new task does not show in DescribeTasks and ListTasks yet.
+    overlooked:
+        ARNs of tasks that DescribeTasks and ListTasks do not show for now.
     keeps_refusals:
         Whether a request with the token of a refused one is refused again: ECS does not say.
     """
@@ -35,6 +37,7 @@ class Ecs:
         self.tasks: dict[str, Task] = {}
         self.lag = datetime.timedelta(0)
         self.keeps_refusals = True
+        self.overlooked: set[str] = set()
         self.next_answers: list[Exception | dict[str, Any]] = []  # for RunTask, in place of a new task
         self.started = 0
         self._by_token: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
@@ -169,8 +172,9 @@ class Ecs:
         return self.tasks[arn]
 
     def _shows(self, arn: str) -> bool:
-        task = self.tasks.get(arn)
-        return task is not None and self.clock().timestamp() - task["createdAt"] >= self.lag.total_seconds()
+        if arn not in self.tasks or arn in self.overlooked:
+            return False
+        return self.clock().timestamp() - self.tasks[arn]["createdAt"] >= self.lag.total_seconds()
 
 
 def _check_cluster(request: dict[str, Any]) -> None:

@@ -105,6 +105,7 @@ class Training:
         self._results: list[tuple[float, int]] = []  # score and step of each evaluation
         self._losses: dict[str, float] = {}
         self._began = time.monotonic()
+        self._rng = rng.capture()  # as training left it: between two steps others may draw
 
     @property
     def step(self) -> int:
@@ -124,11 +125,17 @@ class Training:
         stop:
             Asked between the documents of an evaluation. Once it says yes, the evaluation is given up as if
             it had not begun, and its step is yielded without; it is made up for when the loop goes on.
+
+        Whoever trains, and `stop`, may use random numbers of their own: training's go on as if nobody had.
+        boto3 does, for the pauses between its tries.
         """
+        rng.restore(self._rng)
         while self._due or (not self._is_over() and self._update()):
             evaluation = self._evaluate(stop) if self._due else None
             seconds = time.monotonic() - self._began
+            self._rng = rng.capture()
             yield Step(self._step, self._epoch, self._words, seconds, evaluation)
+            rng.restore(self._rng)
 
     # --- one step ---
 
@@ -175,9 +182,14 @@ class Training:
     def _evaluate(self, stop: Stop) -> Evaluation | None:
         """Evaluate on dev, and keep the pipeline if it is the best; None if told to stop."""
         before = rng.capture()
+
+        def stop_undisturbed() -> bool:
+            with rng.kept():
+                return stop()
+
         # Not to be left by an exception: spaCy would not put the weights back.
         with self._nlp.use_params(self._optimizer.averages):
-            scores = scores_of(self._nlp, self._dev, stop)
+            scores = scores_of(self._nlp, self._dev, stop_undisturbed)
             if scores is not None:
                 found = Evaluation(self._score(scores), scores, self._losses)
                 self._results.append((found.score, self._step))
@@ -229,7 +241,7 @@ class Training:
             "seconds": time.monotonic() - self._began,
             "batches": self._batches.state(),
             "strings": list(self._nlp.vocab.strings),
-            "rng": rng.capture(),
+            "rng": self._rng,
         }
         (self._folder / _STATE).write_bytes(srsly.msgpack_dumps(state))
 
@@ -249,6 +261,6 @@ class Training:
         self._weights = {name: weight for name, weight in self._weights.items() if name in state["weights"]}
         self._batches.restore(state["batches"])
         self._began = time.monotonic() - state["seconds"]
-        rng.restore(state["rng"])
+        self._rng = state["rng"]
         if rng.reseed_gpu(state["rng"]):
             print("on a GPU, dropout goes on with other random numbers: theirs cannot be saved", flush=True)

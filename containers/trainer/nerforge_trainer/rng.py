@@ -2,6 +2,8 @@
 
 import random
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy
 import srsly
@@ -20,6 +22,16 @@ def restore(state: State) -> None:
     (version, numbers, gauss), of_numpy = srsly.msgpack_loads(state)
     random.setstate((version, tuple(numbers), gauss))
     numpy.random.set_state(of_numpy)
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Within, others may draw from Python's generator, as boto3 does; afterwards it stands where it stood."""
+    state = random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(state)
 
 
 def reseed_gpu(state: State) -> bool:

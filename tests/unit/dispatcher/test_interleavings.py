@@ -79,6 +79,7 @@ ENDS: dict[str, dict[str, Any]] = {
     "says nothing": {},
     "vanishes": {},
 }
+COSTLY = frozenset({"fails", "is killed", "finds no image", "says nothing", "vanishes"})
 
 
 class Tick:
@@ -139,6 +140,7 @@ class Trainer:
 
     def __init__(self, task: dict[str, Any], runs: Runs, models: Models, clock: Clock) -> None:
         self.task = task
+        self.hangs = False
         self.exit_code: int | None = None
         self._runs, self._models, self._clock = runs, models, clock
         variables = task["overrides"]["containerOverrides"][0]["environment"]
@@ -256,6 +258,8 @@ class Interleavings(RuleBasedStateMachine):
         self.trainers: dict[str, Trainer] = {}
         self.zombies: list[Trainer] = []  # trainers whose task ECS believes to be gone
         self.run_ids: list[str] = []
+        self.costly: collections.Counter[str] = collections.Counter()  # ends that may use up a retry, by run
+        self.strange_words = 0
         done["sequences"] += 1
 
     def _around_trainer(self, when: str, operation: str) -> None:
@@ -278,7 +282,7 @@ class Interleavings(RuleBasedStateMachine):
     def submit(self, messages: int, spot: bool, retries: int, wrong: bool) -> None:
         """Somebody submits a run, whose message may never reach the queue, or twice."""
         resources = {"spot": spot, "memory_mib": None if wrong else 3072}
-        run_id = self.world.record(retries=retries, resources=resources)
+        run_id = self.world.record(retries=retries, resources=resources, time_limit_minutes=30)
         self.run_ids.append(run_id)
         for _ in range(messages):
             self.world.send(message_body(run_id))
@@ -336,6 +340,23 @@ class Interleavings(RuleBasedStateMachine):
             tick.go_on(fault)
         self._drop_ticks_that_are_over()
 
+    @precondition(lambda self: len(self.ticks) < MOST_TICKS)
+    @rule(order=st.lists(st.integers(0, MOST_TICKS - 1), min_size=10, max_size=60), fault=st.none() | FAULTS)
+    def race(self, order: list[int], fault: str | None) -> None:
+        """Several events call the dispatcher at once; one of the ticks may meet a fault in the end."""
+        while len(self.ticks) < MOST_TICKS:
+            self._begin_tick()
+        racers = list(self.ticks)
+        for which in order:
+            if not racers[which].over:
+                racers[which].go_on()
+        for tick in racers:
+            if not tick.over:
+                tick.go_on(fault)
+            fault = None
+            tick.finish()
+        self._drop_ticks_that_are_over()
+
     def _begin_tick(self) -> Tick:
         names = {f"tick {i}" for i in range(MOST_TICKS)} - {tick.which for tick in self.ticks}
         tick = Tick(self.world, min(names))
@@ -385,6 +406,7 @@ class Interleavings(RuleBasedStateMachine):
         """A task ends in some other way; cut off from ECS, its trainer may live on unknown."""
         task = pick(self.world.ecs.alive(), which)
         trainer = self.trainers.pop(task["taskArn"], None)
+        self.costly[task["startedBy"]] += how in COSTLY
         if how == "vanishes":
             self.world.ecs.forget(task)
         else:
@@ -397,11 +419,24 @@ class Interleavings(RuleBasedStateMachine):
         """ECS has no room, or finds something wrong, for the next requests."""
         for _ in range(times):
             self.world.ecs.refuse(words)
+        self.strange_words += times if words == "NEWS" else 0
 
     @rule()
     def ecs_has_room(self) -> None:
         """ECS refuses nothing any more."""
         self.world.ecs.next_answers.clear()
+
+    @precondition(lambda self: self.trainers)
+    @rule(which=PICK)
+    def trainer_hangs(self, which: int) -> None:
+        """A trainer does nothing more, until it is told to stop."""
+        pick(list(self.trainers.values()), which).hangs = True
+
+    @precondition(lambda self: self.world.ecs.alive())
+    @rule(which=PICK)
+    def ecs_overlooks(self, which: int) -> None:
+        """ECS shows a task no more, or again."""
+        self.world.ecs.overlooked ^= {pick(self.world.ecs.alive(), which)["taskArn"]}
 
     def _move(self, task: dict[str, Any]) -> None:
         if task["lastStatus"] == "STOPPED":
@@ -419,7 +454,7 @@ class Interleavings(RuleBasedStateMachine):
 
     def _train(self, trainer: Trainer, steps: int) -> None:
         for _ in range(steps):
-            if trainer.exit_code is None:
+            if trainer.exit_code is None and not trainer.hangs:
                 try:
                     trainer.go_on()
                 except Killed:
@@ -428,9 +463,15 @@ class Interleavings(RuleBasedStateMachine):
             return
         if trainer in self.zombies:
             self.zombies.remove(trainer)
-        else:
-            del self.trainers[trainer.task["taskArn"]]
-            self.world.ecs.stop(trainer.task, trainer.exit_code)
+            return
+        run_id, arn = trainer.task["startedBy"], trainer.task["taskArn"]
+        if trainer.exit_code == states.EXIT_SUPERSEDED:
+            run = self.world.runs.get(run_id)
+            its_own = run["state"] in states.ACTIVE and run.get("task_arn") == arn
+            assert not its_own, "a trainer was told that its run had moved on, and it had not"
+        self.costly[run_id] += trainer.exit_code not in (0, states.EXIT_WRONG_INPUT, states.EXIT_INTERRUPTED)
+        del self.trainers[arn]
+        self.world.ecs.stop(trainer.task, trainer.exit_code)
 
     # --- SQS, DynamoDB and the clock ---
 
@@ -502,7 +543,7 @@ class Interleavings(RuleBasedStateMachine):
             attempts = [past["attempt"] for past in history]
             assert attempts == sorted(set(attempts)), "an attempt that ended twice"
             assert all(past["cause"] in causes.CAUSES and past["reason"] for past in history)
-            assert run["retries_used"] <= 2
+            assert run["retries_used"] <= self.costly[run_id] + self.strange_words, "a retry for nothing"
 
     def teardown(self) -> None:
         """The faults end, and time passes: every run ends, and nothing is left."""
@@ -517,12 +558,13 @@ class Interleavings(RuleBasedStateMachine):
             tick.go_on("kill")
         self._drop_ticks_that_are_over()
         self.zombies.clear()
+        self.world.ecs.overlooked.clear()
         self.ecs_has_room()
         self.index_lags(False)
         for rounds in itertools.count():
             if self._is_over():
                 break
-            assert rounds < 60, f"not over after an hour: {self._left()}"
+            assert rounds < 90, f"not over after so long: {self._left()}"
             self.world.clock.advance(minutes=1)
             self.tick()
             for task in self.world.ecs.alive():
