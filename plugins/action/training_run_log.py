@@ -42,7 +42,7 @@ class ActionModule(ControlAction):
         if lines:
             self.say(f"run {run_id} of {run['name']}, attempt {attempt.number}, {attempt.stream} in {group}:")
         else:
-            self.say(f"run {run_id} of {run['name']}: {logs.no_log_yet(run)}")
+            self.say(f"run {run_id} of {run['name']}: {logs.no_lines(run, attempt)}")
         for line in lines:
             self.say(line)
         if params["follow"]:

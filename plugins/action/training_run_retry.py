@@ -32,7 +32,7 @@ class ActionModule(ControlAction):
         retrying.check_ended(old)
         spec = retrying.changed(old["spec"], params["changes"])
         check_capacity(spec["resources"], json.loads(published["capacity_providers"]))
-        if other := retrying.under_way(runs, run_id):
+        if other := retrying.under_way(runs, old):
             return self._leave_alone(old, other, params["changes"])
         if doubt := retrying.doubts(old, params["changes"]):
             self.warn(doubt)
@@ -41,7 +41,7 @@ class ActionModule(ControlAction):
         self.say(f"it begins anew{_with(params['changes'])}, {_from(old)}")
         if self._task.check_mode:
             return result
-        new, asleep = queueing.enqueue(aws, params["prefix"], published, spec, retry_of=run_id)
+        new, asleep = queueing.enqueue(aws, params["prefix"], published, spec, retry_of=old)
         if asleep:
             self.warn(f"the dispatcher was not woken, and takes the run within a minute: {asleep}")
         self.say(f"submitted as run {new}")

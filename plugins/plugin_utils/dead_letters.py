@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 
 from ..module_utils.contract import names, states, ulid
 from ..module_utils.contract.runs import Run, Runs
+from .session import aws_errors
 from .wording import age, cut
 
 SENT, DROPPED, PURGED, KEPT = "sent back", "dropped", "purged", "kept"
@@ -78,7 +80,10 @@ class DeadLetters:
         self._queue_url, self._dead_letter_queue_url = queue_url, dead_letter_queue_url
 
     def redrive(self, dry: bool = False) -> Iterator[Letter]:
-        """Deal with each message, and give it with its verdict; if ``dry``, only give it."""
+        """Deal with each message, and give it with its verdict; if ``dry``, only give it.
+
+        What stays can be received again at once; where that fails, in two minutes.
+        """
         left: list[str] = []  # receipts of what stays in the queue
         try:
             for batch in self._batches():
@@ -90,9 +95,10 @@ class DeadLetters:
                     yield letter
         finally:
             for receipt in left:
-                self._sqs.change_message_visibility(
-                    QueueUrl=self._dead_letter_queue_url, ReceiptHandle=receipt, VisibilityTimeout=0
-                )
+                with contextlib.suppress(*aws_errors()):  # such as one that another redrive has dealt with
+                    self._sqs.change_message_visibility(
+                        QueueUrl=self._dead_letter_queue_url, ReceiptHandle=receipt, VisibilityTimeout=0
+                    )
 
     def _batches(self) -> Iterator[list[dict[str, Any]]]:
         """All messages, each once: what stays may come again before all was seen."""

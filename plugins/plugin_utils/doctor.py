@@ -235,8 +235,7 @@ def schedule(site: Site) -> Found:
     rules = site.aws.client("events").list_rules(NamePrefix=f"{name}-")["Rules"]
     for rule in rules:
         if rule["State"] == "DISABLED":
-            fix = f"aws events enable-rule --name {rule['Name']}"
-            yield WRONG, f"the rule {rule['Name']} is disabled", fix
+            yield WRONG, f"the rule {rule['Name']} is disabled", "Run deploy.yml, which enables it."
     if not any(rule.get("ScheduleExpression") for rule in rules):
         yield WRONG, f"no rule calls {name} each minute", _DEPLOY
     elif all(rule["State"] != "DISABLED" for rule in rules):

@@ -64,12 +64,14 @@ def chosen(run: Run, number: int | None) -> Attempt | None:
     return known[number]
 
 
-def no_log_yet(run: Run) -> str:
-    """Why the run's current attempt has no log."""
+def no_lines(run: Run, attempt: Attempt | None) -> str:
+    """Why there is nothing to show of the attempt that is meant, as `chosen` gave it."""
+    if attempt and (run["state"] in states.TERMINAL or attempt.number < run["attempt"]):
+        return f"nothing is in the log of attempt {attempt.number}, or no longer (log_retention_days)"
     earlier = [attempt.number for attempt in attempts(run)]
     hint = f" (attempt {earlier[-1]} has: -e attempt={earlier[-1]})" if earlier else ""
     why = f"{run['state']}, {told(run)}" if told(run) else run["state"]
-    if not run.get("task_arn"):
+    if attempt is None:
         return f"no task, and so no log{hint}: {why}"
     return f"nothing in its log yet: {why}"
 
@@ -147,13 +149,15 @@ def follow(
     Returns the run as it ended.
     """
     shown, stream = first, open_stream(first) if first else None
+    since = first.number if first else 0
     waiting = ""
     for run in _looks(read, sleep, interval):
-        for attempt in attempts(run, shown.number if shown else run["attempt"] or 1):
+        since = since or max(run["attempt"], 1)
+        for attempt in attempts(run, since):
             if attempt != shown:
                 if stream:
                     _say_all(stream, say)
-                shown, stream = attempt, open_stream(attempt)
+                shown, stream, since = attempt, open_stream(attempt), attempt.number
                 say(f"attempt {attempt.number}, {attempt.stream}:")
             _say_all(stream, say)
         if not run.get("task_arn") and told(run) != waiting:

@@ -9,14 +9,14 @@ from typing import Any
 
 from ..module_utils.contract import causes, names, states, ulid
 from ..module_utils.contract.errors import UserError
-from ..module_utils.contract.runs import Runs, now
+from ..module_utils.contract.runs import Run, Runs, now
 from .session import Aws, aws_errors
 
 PARAMETERS = ("queue_url", "runs_table")
 
 
 def enqueue(
-    aws: Aws, prefix: str, deployment: dict[str, str], spec: dict[str, Any], **fields: Any
+    aws: Aws, prefix: str, deployment: dict[str, str], spec: dict[str, Any], retry_of: Run | None = None
 ) -> tuple[str, str | None]:
     """Record a run, queue it, and wake the dispatcher of the deployment under ``prefix``.
 
@@ -26,15 +26,21 @@ def enqueue(
         What the training stack published, of `PARAMETERS` at least.
     spec:
         The spec, checked and resolved.
-    fields:
-        Further fields of the run's record.
+    retry_of:
+        The run that it begins anew, as it was read; None for a run of its own.
 
     Returns the run's id, and why the dispatcher could not be woken, if so: it then takes the run at its next
-    tick. Raises UserError if the queue takes no message; the run is then recorded as FAILED.
+    tick. Raises UserError if somebody else has begun to retry the same run; or if the queue takes no message,
+    and the run is then recorded as FAILED.
     """
     runs = Runs(aws.table(deployment["runs_table"]))
     run_id = ulid.new()
-    runs.create(run_id, spec, submitted_by=aws.caller(), **fields)
+    caller = aws.caller()
+    if retry_of is None:
+        runs.create(run_id, spec, submitted_by=caller)
+    elif not runs.create_retry(run_id, spec, retry_of, submitted_by=caller):
+        fix = "Give the same command again: it follows that run."
+        raise UserError("somebody else has just begun it anew", f"run {retry_of['run_id']}", fix)
     try:
         send(aws, deployment["queue_url"], run_id)
     except aws_errors() as error:

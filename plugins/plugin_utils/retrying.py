@@ -51,11 +51,10 @@ def check_ended(run: Run) -> None:
         raise UserError(f"it has not ended: it is {run['state']}", where, fix)
 
 
-def under_way(runs: Runs, run_id: str) -> Run | None:
-    """A run that retries this one and has not ended, if there is one."""
-    open_states = [state for state in states.STATES if state not in states.TERMINAL]
-    found = (run for state in open_states for run in runs.in_state(state))
-    return next((run for run in found if run.get("retry_of") == run_id), None)
+def under_way(runs: Runs, old: Run) -> Run | None:
+    """The run that retries this one and has not ended, if there is one."""
+    other = runs.get(old["retried_as"]) if "retried_as" in old else None
+    return other if other and other["state"] not in states.TERMINAL else None
 
 
 def doubts(run: Run, changes: dict[str, Any]) -> str | None:

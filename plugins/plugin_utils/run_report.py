@@ -65,6 +65,8 @@ def _parts(run: Run) -> Iterator[tuple[str, list[str]]]:
         yield "model", [_model(run)]
     if run.get("retry_of"):
         yield "retry of", [run["retry_of"]]
+    if run.get("retried_as"):
+        yield "retried as", [run["retried_as"]]
     if run.get("submitted_by"):
         yield "by", [run["submitted_by"]]
     if run.get("warnings"):

@@ -80,6 +80,7 @@ resource "aws_cloudwatch_event_rule" "trigger" {
   description         = each.value.description
   schedule_expression = each.value.schedule
   event_pattern       = each.value.pattern == null ? null : jsonencode(each.value.pattern)
+  state               = "ENABLED" # so that a deployment enables what somebody has disabled
 }
 
 resource "aws_cloudwatch_event_target" "dispatcher" {

@@ -27,10 +27,11 @@ class Clients:
         # Not "standard", whose quota of retries would go from one test to the next.
         retries = {"mode": "legacy", "total_max_attempts": tries}
         config = Config(signature_version=UNSIGNED, user_agent="test", retries=retries)
-        self.dynamodb = boto3.resource("dynamodb", region_name=REGION, config=config)
+        dynamodb = boto3.resource("dynamodb", region_name=REGION, config=config)
+        self.runs, self.models = dynamodb.Table("runs"), dynamodb.Table("models")
         self.sqs = boto3.client("sqs", region_name=REGION, config=config)
         self.ecs = boto3.client("ecs", region_name=REGION, config=config)
-        for client in (self.dynamodb.meta.client, self.sqs, self.ecs):
+        for client in (dynamodb.meta.client, self.sqs, self.ecs):
             client.meta.events.register_first("before-send", self._answer)
 
     def _answer(self, request: Any, **_: Any) -> Any:
@@ -65,7 +66,7 @@ class World:
         )
         inspecting = clients("inspecting")
         inspecting.world = self
-        self.table = inspecting.dynamodb.Table("runs")
+        self.table = inspecting.runs
         self.runs = Runs(self.table)
         self.sqs = inspecting.sqs
         self.queue_url = f"https://sqs.{REGION}.amazonaws.com/{ecs.ACCOUNT}/runs"
@@ -87,7 +88,7 @@ class World:
         its = clients(which, tries)
         its.world, its.around = self, around
         return Dispatcher(
-            Runs(its.dynamodb.Table("runs")),
+            Runs(its.runs),
             Tasks(its.ecs, CLUSTER, FAMILY, providers),
             Messages(its.sqs, self.queue_url, self.dead_letter_url),
             self.slots,

@@ -266,7 +266,8 @@ class Campaign:
         retrying.changed(run["spec"], {})
         retry = None
         while retry is None:
-            retry = self._submit(Plan(track.plan.seed, Kind.GOOD), retry_of=track.run_id)
+            old = self.runs.get(track.run_id)  # a submission that was refused may have left its mark
+            retry = self._submit(Plan(track.plan.seed, Kind.GOOD), retry_of=old)
         track.retried_as = retry.run_id
         self.counts["retried by the operator"] += 1
         return retry

@@ -245,14 +245,9 @@ class Attempt:
         prefix = names.model_prefix(name, version)
         for file, media_type in ((artifact, "application/gzip"), (written, "application/json")):
             publish.upload(self.s3, self.settings.bucket, prefix + file.name, file, media_type)
-        # boto3 repeats a write whose answer was lost, and is then told that the version is there already.
-        if not self.models.register(manifest) and not self._is_registered(manifest):
+        if not self.models.register(manifest):
             raise Superseded
         return manifest
-
-    def _is_registered(self, manifest: Model) -> bool:
-        model = self.models.get(manifest["name"], manifest["version"])
-        return (model["run"], model["sha256"]) == (manifest["run"], manifest["artifact"]["sha256"])
 
 
 def _say_report(report: corpus.Report) -> None:

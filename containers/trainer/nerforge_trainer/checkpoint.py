@@ -20,7 +20,7 @@ KEPT = 2
 SHARE = 0.02  # of the training's time goes into saving, at most
 
 _ABOUT = "checkpoint.json"
-_TRIES, _SECONDS_BETWEEN_TRIES = 3, 1.0
+_PAUSES = (1, 5, 25)  # seconds between tries
 _CHUNK = 1 << 20
 
 # A training does without checkpoints rather than end for one of these.
@@ -193,16 +193,16 @@ class Checkpoints:
 
 
 def pack(folder: Path, archive: Path, about: Mapping[str, Any]) -> None:
-    """Write a folder's files as a tar, after a member that says what they are, with a sha256 of each."""
-    paths = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    members = {name: publish.sha256_of(path) for name, path in paths.items()}
+    """Write what a folder holds as a tar, after a member that says what it is, with a sha256 of each file."""
+    paths = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*"))}
+    members = {name: publish.sha256_of(path) for name, path in paths.items() if path.is_file()}
     text = json.dumps({"format": FORMAT, **about, "members": members}, indent=1).encode()
     with tarfile.open(archive, "w") as tar:
         entry = tarfile.TarInfo(_ABOUT)
         entry.size = len(text)
         tar.addfile(entry, io.BytesIO(text))
         for name, path in paths.items():
-            tar.add(path, name)
+            tar.add(path, name, recursive=False)
 
 
 def unpack(archive: Path, folder: Path) -> dict[str, Any]:
@@ -238,9 +238,10 @@ def _empty(folder: Path) -> None:
 
 def _insist(call: Callable[[], Answer]) -> Answer:
     """Try again what AWS refused: hours of training may depend on it."""
-    for _ in range(_TRIES - 1):
+    for pause in _PAUSES:
         try:
             return call()
-        except (BotoCoreError, ClientError):
-            time.sleep(_SECONDS_BETWEEN_TRIES)
+        except (BotoCoreError, ClientError) as error:
+            print(f"reading checkpoints again in {pause} s: {error}", flush=True)
+            time.sleep(pause)
     return call()

@@ -37,7 +37,7 @@ class Evaluation:
     score:
         spaCy's one score, by the weights in [training.score_weights].
     scores:
-        All of the scorer's.
+        All of the scorer's but those it could not tell.
     losses:
         By component, summed since the evaluation before.
     """
@@ -191,6 +191,7 @@ class Training:
         with self._nlp.use_params(self._optimizer.averages):
             scores = scores_of(self._nlp, self._dev, stop_undisturbed)
             if scores is not None:
+                scores = {name: score for name, score in scores.items() if score is not None}
                 found = Evaluation(self._score(scores), scores, self._losses)
                 self._results.append((found.score, self._step))
                 if found.score == max(self._results)[0]:
@@ -202,17 +203,16 @@ class Training:
         return found
 
     def _score(self, scores: dict[str, Any]) -> float:
-        found = {name: score for name, score in scores.items() if score is not None}
         # As in spaCy, a score that was missing once counts no more.
-        self._weights = {name: weight for name, weight in self._weights.items() if name in found}
+        self._weights = {name: weight for name, weight in self._weights.items() if name in scores}
         for name in self._weights:
-            if not isinstance(found[name], int | float):
+            if not isinstance(scores[name], int | float):
                 raise UserError(
                     f"{name} is not one number, and cannot have a weight",
                     "config: [training.score_weights]",
                     "Set it to null",
                 )
-        return sum(found[name] * weight for name, weight in self._weights.items())
+        return sum(scores[name] * weight for name, weight in self._weights.items())
 
     def _keep(self, found: Evaluation) -> None:
         info = {"other_scores": found.scores, "losses": found.losses}

@@ -2,26 +2,31 @@
 
 import random
 import zlib
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy
 import srsly
 from thinc.api import get_current_ops
 
-State = bytes
+State = Sequence[Any]  # for msgpack; equal where the generators stand at the same place
 
 
 def capture() -> State:
     """Where Python's and numpy's generators stand."""
-    return srsly.msgpack_dumps([random.getstate(), numpy.random.get_state()])
+    version, numbers, gauss = random.getstate()
+    name, keys, *rest = numpy.random.get_state()
+    # As bytes: captured several times in each step, and kept for many a batch.
+    return version, array("I", numbers).tobytes(), gauss, name, keys.tobytes(), *rest
 
 
 def restore(state: State) -> None:
     """Let both generators go on from there."""
-    (version, numbers, gauss), of_numpy = srsly.msgpack_loads(state)
-    random.setstate((version, tuple(numbers), gauss))
-    numpy.random.set_state(of_numpy)
+    version, numbers, gauss, name, keys, *rest = state
+    random.setstate((version, tuple(array("I", numbers)), gauss))
+    numpy.random.set_state((name, numpy.frombuffer(keys, "uint32"), *rest))
 
 
 @contextmanager
@@ -40,5 +45,5 @@ def reseed_gpu(state: State) -> bool:
         return False
     import cupy
 
-    cupy.random.seed(zlib.crc32(state))
+    cupy.random.seed(zlib.crc32(srsly.msgpack_dumps(state)))
     return True

@@ -52,24 +52,47 @@ class Runs:
 
     def create(self, run_id: str, spec: dict[str, Any], **fields: Any) -> None:
         """Record a new run as QUEUED. Raises if the id was used before, by another."""
-        item = {
-            "run_id": run_id,
-            "state": states.QUEUED,
-            "name": spec["name"],
-            "spec": spec,
-            "attempt": 0,
-            "retries_used": 0,
-            "cause": causes.SUBMITTED,
-            "reason": "waiting for the dispatcher",
-            "created": now(),
-            "last_write": ulid.new(),
-            **fields,
-        }
+        item = _new_item(run_id, spec, fields)
         try:
-            self._table.put_item(Item=_to_item(item), ConditionExpression="attribute_not_exists(run_id)")
+            self._table.put_item(Item=item, ConditionExpression="attribute_not_exists(run_id)")
         except self._client.exceptions.ConditionalCheckFailedException:
             if not self._is_signed(run_id, item["last_write"]):
                 raise
+
+    def create_retry(self, run_id: str, spec: dict[str, Any], old: Run, **fields: Any) -> bool:
+        """Record a new run as QUEUED that begins ``old``, which has ended without a model, anew.
+
+        The old record names it in the same transaction (``retried_as``). Returns False, and records nothing,
+        if another run was made to retry it since ``old`` was read.
+        """
+        item = _new_item(run_id, spec, {"retry_of": old["run_id"], **fields})
+        values = {":new": run_id, ":failed": states.FAILED, ":cancelled": states.CANCELLED}
+        unchanged = "attribute_not_exists(retried_as)"
+        if "retried_as" in old:
+            unchanged, values[":seen"] = "retried_as = :seen", old["retried_as"]
+        put = {
+            "TableName": self._table.name,
+            "Item": item,
+            "ConditionExpression": "attribute_not_exists(run_id)",
+        }
+        update = {
+            "TableName": self._table.name,
+            "Key": {"run_id": old["run_id"]},
+            "UpdateExpression": "SET retried_as = :new",
+            "ConditionExpression": f"#state IN (:failed, :cancelled) AND {unchanged}",
+            "ExpressionAttributeNames": {"#state": "state"},
+            "ExpressionAttributeValues": values,
+        }
+        try:
+            self._unless_conflict(
+                lambda: self._client.transact_write_items(TransactItems=[{"Put": put}, {"Update": update}])
+            )
+        except self._client.exceptions.TransactionCanceledException as error:
+            codes = {reason.get("Code") for reason in error.response.get("CancellationReasons", [])}
+            if "ConditionalCheckFailed" not in codes:
+                raise
+            return self._is_signed(run_id, item["last_write"])
+        return True
 
     def get(self, run_id: str) -> Run | None:
         """The run, read consistently, or None."""
@@ -356,16 +379,37 @@ class Runs:
         if removes:
             expression += f" REMOVE {', '.join(removes)}"
         try:
-            self._table.update_item(
-                Key={"run_id": run_id},
-                UpdateExpression=expression,
-                ConditionExpression=condition,
-                ExpressionAttributeNames=names,
-                ExpressionAttributeValues=values,
+            # A claim or a retry of the run may be under way at this moment.
+            self._unless_conflict(
+                lambda: self._table.update_item(
+                    Key={"run_id": run_id},
+                    UpdateExpression=expression,
+                    ConditionExpression=condition,
+                    ExpressionAttributeNames=names,
+                    ExpressionAttributeValues=values,
+                )
             )
         except self._client.exceptions.ConditionalCheckFailedException:
             return self._is_signed(run_id, signature)
         return True
+
+
+def _new_item(run_id: str, spec: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+    return _to_item(
+        {
+            "run_id": run_id,
+            "state": states.QUEUED,
+            "name": spec["name"],
+            "spec": spec,
+            "attempt": 0,
+            "retries_used": 0,
+            "cause": causes.SUBMITTED,
+            "reason": "waiting for the dispatcher",
+            "created": now(),
+            "last_write": ulid.new(),
+            **fields,
+        }
+    )
 
 
 def _to_item(fields: dict[str, Any]) -> dict[str, Any]:

@@ -303,6 +303,11 @@ run "queue_and_dispatcher" {
   }
 
   assert {
+    condition     = alltrue([for rule in aws_cloudwatch_event_rule.trigger : rule.state == "ENABLED"])
+    error_message = "A deployment must enable a rule that somebody has disabled."
+  }
+
+  assert {
     condition     = jsondecode(aws_cloudwatch_event_rule.trigger["submitted"].event_pattern) == { source = ["nerforge"], detail-type = ["Run Submitted", "Run Cancelled"], detail = { prefix = ["ner"] } }
     error_message = "A submission to this deployment, or a cancellation, must start the dispatcher at once; no other deployment's."
   }

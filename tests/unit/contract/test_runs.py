@@ -193,6 +193,20 @@ def test_two_that_meet_at_the_slots_item_try_again(runs, table, monkeypatch, cal
     assert runs.active() == ([run_id] if call == "claim" else [])
 
 
+def test_a_move_that_meets_a_claim_tries_again(runs, table, monkeypatch):
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
+    run_id = queued(runs)
+    conflicts = [{"Error": {"Code": "TransactionConflictException", "Message": "conflict"}}] * 2
+
+    def refuse(model, **_):
+        if conflicts:
+            raise table.meta.client.exceptions.TransactionConflictException(conflicts.pop(), model.name)
+
+    table.meta.client.meta.events.register("before-call.dynamodb.UpdateItem", refuse)
+    assert runs.move(run_id, states.QUEUED, states.CANCELLED)
+    assert conflicts == [] and runs.get(run_id)["state"] == states.CANCELLED
+
+
 def test_a_conflict_that_never_ends_is_raised(runs, table, monkeypatch):
     monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
     run_id = queued(runs)
@@ -204,6 +218,43 @@ def test_a_conflict_that_never_ends_is_raised(runs, table, monkeypatch):
     table.meta.client.meta.events.register("before-call.dynamodb.TransactWriteItems", refuse)
     with pytest.raises(ClientError):
         runs.claim(run_id, 1)
+
+
+# --- retries ---
+
+
+@pytest.fixture
+def ended(runs):
+    """A run that has failed."""
+    run_id = queued(runs)
+    runs.move(run_id, states.QUEUED, states.FAILED)
+    return run_id
+
+
+def test_a_retry_is_recorded_with_the_run_that_it_begins_anew(runs, ended):
+    first, second = ulid.new(), ulid.new()
+    assert runs.create_retry(first, SPEC, runs.get(ended), submitted_by="anna")
+    new, old = runs.get(first), runs.get(ended)
+    assert (new["state"], new["retry_of"], new["spec"], new["submitted_by"]) == (
+        states.QUEUED, ended, SPEC, "anna",
+    )  # fmt: skip
+    assert (old["state"], old["retried_as"]) == (states.FAILED, first)
+    assert runs.create_retry(second, SPEC, old)
+    assert runs.get(ended)["retried_as"] == second
+
+
+def test_of_two_retries_at_once_one_is_recorded(runs, ended):
+    read = runs.get(ended)
+    first, second = ulid.new(), ulid.new()
+    assert runs.create_retry(first, SPEC, read)
+    assert not runs.create_retry(second, SPEC, read)
+    assert runs.get(second) is None and runs.get(ended)["retried_as"] == first
+
+
+def test_a_run_that_goes_on_is_not_retried(runs):
+    run_id, new = queued(runs), ulid.new()
+    assert not runs.create_retry(new, SPEC, runs.get(run_id))
+    assert runs.get(new) is None
 
 
 # --- moves ---
@@ -360,6 +411,19 @@ def test_a_write_whose_answer_was_lost_took_place(runs, table):
     assert deaf.move(run_id, states.RUNNING, states.SUCCEEDED, 2)
     run = runs.get(run_id)
     assert (run["state"], run["attempt"], run["history"]) == (states.SUCCEEDED, 2, [{"attempt": 1}])
+
+
+def test_a_retry_whose_answer_was_lost_is_recorded_once(runs, table, ended):
+    client, read, new = table.meta.client, runs.get(ended), ulid.new()
+    write = client.transact_write_items
+
+    def deaf(**request):
+        write(**request)
+        return write(**request)
+
+    client.transact_write_items = deaf
+    assert runs.create_retry(new, SPEC, read)
+    assert runs.get(new)["retry_of"] == ended
 
 
 def test_a_write_that_somebody_else_was_faster_with_did_not_take_place(runs, table):

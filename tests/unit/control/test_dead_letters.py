@@ -128,3 +128,15 @@ def test_a_failure_midway_loses_no_message(stack, sqs, dead, put, redrive, monke
     assert bodies(sqs, dead) == sorted([names(WAITS), "{"])
     assert [letter.verdict for letter in redrive() if letter.run_id] == ["sent back"]
     assert names(WAITS) in bodies(sqs, stack.queue_url)
+
+
+def test_what_cannot_be_given_back_comes_back_by_itself(sqs, dead, put, redrive, monkeypatch):
+    put("{")
+    put(names(TRAINS))
+    gone = ClientError({"Error": {"Code": "ReceiptHandleIsInvalid"}}, "ChangeMessageVisibility")
+    with monkeypatch.context() as patch:
+        patch.setattr(sqs, "change_message_visibility", lambda **_: (_ for _ in ()).throw(gone))
+        assert sorted(letter.verdict for letter in redrive()) == ["dropped", "kept"]
+    counts = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    left = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=counts)["Attributes"]
+    assert sorted(left.values()) == ["0", "1"]

@@ -231,6 +231,11 @@ def test_every_check_that_there_is_has_run(site):
     assert {check for lane in doctor.LANES for check in lane} <= {finding.check for finding in found(site)}
 
 
+def test_what_deploying_mends(site):
+    site.answers["ListRules"] = {"Rules": RULE_OFF}
+    assert [finding.fix for finding in found(site, "schedule")] == ["Run deploy.yml, which enables it."]
+
+
 RULE_OFF = [RULES[0] | {"State": "DISABLED"}, RULES[1]]
 SICK = {
     "bucket gone": ({"HeadBucket": refused("404", 404)}, "bucket", "WRONG", "AWS refused"),

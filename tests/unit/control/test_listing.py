@@ -37,7 +37,7 @@ def test_a_run_that_moves_while_the_states_are_read_comes_once():
     assert found(SimpleNamespace(in_state=in_state)) == [IDS[0]]
 
 
-@pytest.mark.parametrize("wanted", ["latest", IDS[2], "01JB", "01jbbb"])
+@pytest.mark.parametrize("wanted", ["latest", "LATEST", IDS[2], "01JB", "01jbbb", " 01JB "])
 def test_a_run_is_found(runs, wanted):
     assert listing.find(runs, wanted)["run_id"] == IDS[2]
 
@@ -57,6 +57,13 @@ def test_a_run_is_found(runs, wanted):
 def test_a_run_that_is_not_found_is_told(runs, wanted, told):
     with pytest.raises(UserError, match=told):
         listing.find(runs, wanted)
+
+
+@pytest.mark.parametrize("wanted", ["", " "])
+def test_no_name_is_not_the_name_of_the_only_run(stack, wanted):
+    stack.runs.create(IDS[0], {"name": "people"})
+    with pytest.raises(UserError, match=r"^run: no run is named\. Give an id"):
+        listing.find(stack.runs, wanted)
 
 
 def test_runs_of_one_moment_are_shown_by_as_much_of_their_ids_as_tells_them_apart(runs):

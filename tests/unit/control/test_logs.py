@@ -66,13 +66,17 @@ def test_the_attempt_that_is_meant():
 
 def test_why_there_is_no_log():
     queued = {"state": "QUEUED", "cause": "NO_SLOT", "reason": "all 2 slots are taken", "attempt": 0}
-    assert logs.no_log_yet(queued) == "no task, and so no log: QUEUED, NO_SLOT: all 2 slots are taken"
+    assert logs.no_lines(queued, None) == "no task, and so no log: QUEUED, NO_SLOT: all 2 slots are taken"
     again = RUN | {"state": "STARTING", "task_arn": None, "reason": "asking ECS for a task"}
-    assert logs.no_log_yet(again) == (
+    assert logs.no_lines(again, None) == (
         "no task, and so no log (attempt 1 has: -e attempt=1): STARTING, asking ECS for a task"
     )
     fresh = RUN | {"reason": "the container is starting"}
-    assert logs.no_log_yet(fresh) == "nothing in its log yet: RUNNING, the container is starting"
+    current, first = logs.chosen(RUN, None), logs.chosen(RUN, 1)
+    assert logs.no_lines(fresh, current) == "nothing in its log yet: RUNNING, the container is starting"
+    gone = "nothing is in the log of attempt {}, or no longer (log_retention_days)"
+    assert logs.no_lines(again, first) == gone.format(1)
+    assert logs.no_lines(RUN | {"state": "FAILED"}, current) == gone.format(3)
 
 
 def test_the_last_lines_and_then_those_that_come(write, stream):
@@ -156,6 +160,15 @@ def test_it_follows_from_attempt_to_attempt_until_the_run_ends(write, stream, li
         "from the checkpoint",
         "done",
     ]
+
+
+def test_an_attempt_that_comes_and_goes_between_two_looks_is_shown(write, stream, lines):
+    waits = RUN | {"state": "STARTING", "attempt": 1, "task_arn": None, "history": []}
+    write("t1", "the only words of one")
+    write("t3", "done")
+    looks = iter([waits, RUN | {"state": "SUCCEEDED"}])
+    logs.follow(lambda: next(looks), stream, None, lines, 1.0, lambda _: None)
+    assert words(line for line in lines if line[2] == ":") == ["the only words of one", "done"]
 
 
 def test_what_was_shown_already_is_not_shown_again(write, stream, lines):

@@ -3,7 +3,7 @@
 import pytest
 from ansible_collections.nerforge.aws.plugins.module_utils.contract import spec as specs
 from ansible_collections.nerforge.aws.plugins.module_utils.contract.errors import UserError
-from ansible_collections.nerforge.aws.plugins.plugin_utils import retrying
+from ansible_collections.nerforge.aws.plugins.plugin_utils import queueing, retrying
 
 OLD, NEW = "01JAAAAAAA0000000000000001", "01JAAAAAAB0000000000000002"
 KEY = f"datasets/{'a' * 64}.conll"
@@ -70,16 +70,31 @@ def test_a_run_that_ended_without_a_model_is(state):
     retrying.check_ended({"run_id": OLD, "state": state})
 
 
-def test_a_retry_under_way_is_found_until_it_ends(stack):
+@pytest.fixture
+def old(stack):
+    """Reads a run that was cancelled."""
     stack.runs.create(OLD, SPEC)
     stack.runs.move(OLD, "QUEUED", "CANCELLED")
-    assert retrying.under_way(stack.runs, OLD) is None
-    stack.runs.create(NEW, SPEC, retry_of=OLD)
-    assert retrying.under_way(stack.runs, OLD)["run_id"] == NEW
+    return lambda: stack.runs.get(OLD)
+
+
+def test_a_retry_under_way_is_found_until_it_ends(stack, old):
+    assert retrying.under_way(stack.runs, old()) is None
+    assert stack.runs.create_retry(NEW, SPEC, old())
+    assert retrying.under_way(stack.runs, old())["run_id"] == NEW
     stack.runs.claim(NEW, 1)
-    assert retrying.under_way(stack.runs, OLD)["run_id"] == NEW
+    assert retrying.under_way(stack.runs, old())["run_id"] == NEW
     stack.runs.move(NEW, "STARTING", "FAILED")
-    assert retrying.under_way(stack.runs, OLD) is None
+    assert retrying.under_way(stack.runs, old()) is None
+
+
+def test_of_two_that_retry_a_run_at_once_one_is_told(stack, old):
+    read = old()
+    first, _ = queueing.enqueue(stack.aws, "nerforge", stack.deployment, SPEC, read)
+    with pytest.raises(UserError, match=rf"run {OLD}: somebody else has just begun it anew\. .* again"):
+        queueing.enqueue(stack.aws, "nerforge", stack.deployment, SPEC, read)
+    assert [run["run_id"] for run in stack.runs.in_state("QUEUED")] == [first]
+    assert old() == read | {"retried_as": first}
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,9 @@ class Tick:
         self._clock = world.clock
         self._dispatcher = world.dispatcher(self._wait, which=which, tries=3)
         self._fault: BaseException | None = None
-        self._mine, self._yours = threading.Semaphore(0), threading.Semaphore(0)
+        self._mine, self._yours = threading.Lock(), threading.Lock()  # whose turn it is
+        self._mine.acquire()
+        self._yours.acquire()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         self._yours.acquire()
@@ -161,7 +163,9 @@ class Trainer:
             self.exit_code = states.EXIT_SUPERSEDED
 
     def find_the_data_wrong(self) -> None:
-        """End as the trainer does that finds the data wrong."""
+        """Go on as the trainer does that finds the data wrong, if it has begun to look."""
+        if self._next == self._begin:
+            return
         ended = {"reason": "the data is wrong", "cause": causes.WRONG_INPUT, "ended": self._clock.text()}
         moved = self._runs.move(self._run_id, states.RUNNING, states.FAILED, self._attempt, **ended)
         self.exit_code = states.EXIT_WRONG_INPUT if moved else states.EXIT_SUPERSEDED
@@ -252,8 +256,7 @@ class Interleavings(RuleBasedStateMachine):
         its = clients("trainer", 3)
         its.world, its.around = self.world, self._around_trainer
         self.trainer_fault: str | None = None
-        self.trainers_runs = Runs(its.dynamodb.Table("runs"))
-        self.trainers_models = Models(its.dynamodb.Table("models"))
+        self.trainers_runs, self.trainers_models = Runs(its.runs), Models(its.models)
         self.ticks: list[Tick] = []
         self.trainers: dict[str, Trainer] = {}
         self.zombies: list[Trainer] = []  # trainers whose task ECS believes to be gone
@@ -261,6 +264,8 @@ class Interleavings(RuleBasedStateMachine):
         self.costly: collections.Counter[str] = collections.Counter()  # ends that may use up a retry, by run
         self.strange_words = 0
         done["sequences"] += 1
+        self.submit(messages=1, spot=True, retries=1, wrong=False)
+        self.submit(messages=1, spot=False, retries=1, wrong=False)
 
     def _around_trainer(self, when: str, operation: str) -> None:
         fault, kind = None, self.trainer_fault
@@ -282,7 +287,7 @@ class Interleavings(RuleBasedStateMachine):
     def submit(self, messages: int, spot: bool, retries: int, wrong: bool) -> None:
         """Somebody submits a run, whose message may never reach the queue, or twice."""
         resources = {"spot": spot, "memory_mib": None if wrong else 3072}
-        run_id = self.world.record(retries=retries, resources=resources, time_limit_minutes=30)
+        run_id = self.world.record(retries=retries, resources=resources, time_limit_minutes=10)
         self.run_ids.append(run_id)
         for _ in range(messages):
             self.world.send(message_body(run_id))
@@ -564,29 +569,32 @@ class Interleavings(RuleBasedStateMachine):
         for rounds in itertools.count():
             if self._is_over():
                 break
-            assert rounds < 90, f"not over after so long: {self._left()}"
-            self.world.clock.advance(minutes=1)
+            assert rounds < 60, f"not over after so long: {self._left()}"
+            self.world.clock.advance(minutes=2)
             self.tick()
             for task in self.world.ecs.alive():
                 self._move(task)
             for trainer in list(self.trainers.values()):
                 self._train(trainer, 6)
             self.nothing_is_wrong()
-        for run_id in self.run_ids:
-            done[self.world.state(run_id)] += 1
+        for run in self._recorded().values():
+            done[run["state"]] += 1
+
+    def _recorded(self) -> dict[str, dict[str, Any]]:
+        items = plain(self.world.run_items.items)
+        return {run_id: items[run_id] for run_id in self.run_ids}
 
     def _is_over(self) -> bool:
-        ended = all(self.world.state(run_id) in states.TERMINAL for run_id in self.run_ids)
-        return ended and not self._left()
+        return not any(self._left().values())
 
     def _left(self) -> dict[str, Any]:
-        left = {
-            "open": [run_id for run_id in self.run_ids if self.world.state(run_id) not in states.TERMINAL],
+        """What must not be left in the end."""
+        return {
+            "runs": [run for run in self._recorded().values() if run["state"] not in states.TERMINAL],
             "messages": self.world.messages(),
-            "slots": self.world.runs.active(),
+            "slots": self.world.run_items.items.get((SLOTS,), {}).get("active"),
             "tasks": self.world.ecs.alive(),
         }
-        return {what: found for what, found in left.items() if found}
 
 
 Interleavings.TestCase.settings = settings(

@@ -34,7 +34,7 @@ def checkpoints(aws):
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr(checkpoint, "_SECONDS_BETWEEN_TRIES", 0)
+    monkeypatch.setattr(checkpoint, "_PAUSES", (0, 0, 0))
 
 
 def fill(folder, text):
@@ -101,10 +101,17 @@ def altered(archive, name, content):
     written = io.BytesIO()
     with tarfile.open(fileobj=io.BytesIO(archive)) as old, tarfile.open(fileobj=written, mode="w") as new:
         for entry in old:
-            data = content if entry.name == name else old.extractfile(entry).read()
+            data = old.extractfile(entry).read() if entry.isfile() else b""
+            data = content if entry.name == name else data
             entry.size = len(data)
             new.addfile(entry, io.BytesIO(data))
     return written.getvalue()
+
+
+def turned(archive):
+    """The tar with one bit turned in the last byte of its last member, which is a digit."""
+    content = archive.rstrip(b"\0")
+    return content[:-1] + b"3" + archive[len(content) :]
 
 
 DAMAGES = {
@@ -116,7 +123,7 @@ DAMAGES = {
         "it is damaged: training.msgpack is not as it was written",
     ),
     "one bit turned": (
-        lambda tar: tar.replace(b"22", b"23"),
+        turned,
         "it is damaged: training.msgpack is not as it was written",
     ),
     "not described": (lambda tar: altered(tar, "checkpoint.json", b"{}"), "it is damaged: 'format'"),
@@ -220,15 +227,17 @@ def test_an_upload_that_s3_refuses_leaves_nothing_behind(aws, folder, tmp_path):
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_reading_is_tried_three_times(aws, checkpoints, folder, capsys):
+def test_reading_is_tried_four_times(aws, checkpoints, folder, capsys):
     saved(checkpoints, folder, 1)
     checkpoint._empty(folder)
-    for refusals in ({"get_object": 2}, {"get_paginator": 2}):
+    for refusals in ({"get_object": 3}, {"get_paginator": 3}):
         assert Checkpoints(Faulty(aws.s3, **refusals), "bucket", ["RUN"]).restore(folder, MARK)["step"] == 1
         checkpoint._empty(folder)
-    for refusals in ({"get_object": 3}, {"get_paginator": 3}):
+    for refusals in ({"get_object": 4}, {"get_paginator": 4}):
         assert Checkpoints(Faulty(aws.s3, **refusals), "bucket", ["RUN"]).restore(folder, MARK) is None
-    assert capsys.readouterr().out.count("passed over: An error occurred (InternalError)") == 2
+    printed = capsys.readouterr().out
+    assert printed.count("reading checkpoints again in 0 s: An error occurred (InternalError)") == 12
+    assert printed.count("passed over: An error occurred (InternalError)") == 2
 
 
 def test_old_ones_that_cannot_be_removed_are_left(aws, folder, capsys):
@@ -252,9 +261,11 @@ def test_a_packed_folder_is_unpacked_as_it_was_or_not_at_all(tmp_path_factory, c
     for name, data in content.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
+    (folder / "empty" / "too").mkdir(parents=True)
     checkpoint.pack(folder, archive, {"step": 3})
     assert checkpoint.unpack(archive, found)["step"] == 3
     assert files(found) == content
+    assert (found / "empty" / "too").is_dir()
 
     archive.write_bytes(archive.read_bytes()[: int(place * archive.stat().st_size)])
     try:

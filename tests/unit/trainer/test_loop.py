@@ -2,8 +2,8 @@
 
 Cases: the quick-start config; gradients accumulated; a last epoch; patience; averages, schedules and RAdam;
 batches by words, padded size and sequence; a stream that is shuffled and augmented; a frozen component that
-annotates, and a source; callbacks. An evaluation that is given up; losses, scores and words that go on; wrong
-settings.
+annotates, and a source; a score that is missing; callbacks. An evaluation that is given up; losses, scores
+and words that go on; wrong settings.
 """
 
 import io
@@ -60,6 +60,11 @@ CASES = {
         "components.older": {"source": "OLDER", "component": "ner", "replace_listeners": ["model.tok2vec"]},
         "training.frozen_components": ["older"],
         "training.annotating_components": ["older"],
+    },
+    "a score that nobody can tell": {  # no sentences are marked in the data
+        "nlp.pipeline": ["sentencizer", "tok2vec", "ner"],
+        "components.sentencizer": {"factory": "sentencizer"},
+        "training.score_weights": {"ents_f": 0.5, "sents_f": 0.5},
     },
     "callbacks": {
         "training.before_update": {"@callbacks": "test.dropout"},
