@@ -18,6 +18,7 @@ from ..module_utils.contract.runs import Run, Runs
 from .wording import age, seconds_since, table
 
 _SHORT = 10  # characters of a ULID that tell its millisecond: runs made by hand differ in them
+_AT_A_TIME = 50  # runs of a state to read at a time: each has its spec, and most are never looked at
 _CANDIDATES = 5  # runs named when the beginning of an id fits more than one
 _run_id = operator.itemgetter("run_id")
 
@@ -43,7 +44,7 @@ def told(run: Run) -> str:
 
 def newest(runs: Runs, only: Iterable[str] = states.STATES, prefix: str = "") -> Iterator[Run]:
     """The runs in these states, newest first, those whose id begins with ``prefix``."""
-    by_state = (runs.in_state(state, prefix=prefix) for state in only)
+    by_state = (runs.in_state(state, prefix=prefix, page=_AT_A_TIME) for state in only)
     merged = heapq.merge(*by_state, key=_run_id, reverse=True)
     # A run that moves while the states are read may be found in both.
     return (next(same) for _, same in itertools.groupby(merged, key=_run_id))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import getpass
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -34,6 +35,7 @@ _BAD_CREDENTIALS = frozenset(
     }
 )
 _THROTTLED = frozenset({"ProvisionedThroughputExceededException", "RequestLimitExceeded", "SlowDown"})
+_GONE = re.compile(r"^404$|NotFound|NonExistent|DoesNotExist|NoSuch(Bucket|Queue)")
 _CREDENTIALS_FIX = (
     "Name a profile (AWS_PROFILE), or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; "
     "the inventory playbooks/inventory/local.yml needs no account."
@@ -152,6 +154,8 @@ class Aws:
             return UserError(told, fix=f"The credentials are wrong or out of date. {_CREDENTIALS_FIX}")
         if "AccessDenied" in code or "Unauthorized" in code or code == "403":
             return UserError(told, fix="Use credentials whose policies allow it.")
+        if _GONE.search(code):
+            return UserError(told, fix="What is missing of the deployment, deploy.yml makes again.")
         return UserError(told, fix="If it persists, see the service's own page in the AWS console.")
 
     def _client(self, service: str) -> Any:

@@ -3,13 +3,9 @@
 import os
 import sys
 
-import boto3
 from nerforge_contract import states
 from nerforge_contract.errors import UserError
-from nerforge_contract.models import Models
-from nerforge_contract.runs import Runs
 
-from .attempt import EXIT_ERROR, Attempt
 from .interruption import Interrupted, Interruption
 from .settings import Settings
 
@@ -23,7 +19,7 @@ def main() -> int:
     except Interrupted as signal:
         print(f"stopped by {signal}; a new attempt goes on", file=sys.stderr, flush=True)
         return states.EXIT_INTERRUPTED
-    return states.EXIT_INTERRUPTED if code == EXIT_ERROR and interruption.seen else code
+    return states.EXIT_INTERRUPTED if code == states.EXIT_ERROR and interruption.seen else code
 
 
 def _attempt(interruption: Interruption) -> int:
@@ -32,6 +28,13 @@ def _attempt(interruption: Interruption) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return states.EXIT_WRONG_INPUT
+    # Not before the signals are listened to: these imports take half a second, in which one would kill us.
+    import boto3
+    from nerforge_contract.models import Models
+    from nerforge_contract.runs import Runs
+
+    from .attempt import Attempt
+
     session = boto3.Session()
     tables = session.resource("dynamodb")
     return Attempt(

@@ -27,8 +27,6 @@ from .progress import Progress, Superseded
 from .settings import Settings
 from .watch import Watch
 
-EXIT_ERROR = 1
-
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 
 
@@ -79,7 +77,7 @@ class Attempt:
         except Exception as error:
             traceback.print_exc()
             self._annotate(cause=causes.ERROR, reason=f"{type(error).__name__}: {error}")
-            return EXIT_ERROR
+            return states.EXIT_ERROR
         return states.EXIT_DONE if ours else self._superseded()
 
     # --- the run's record ---

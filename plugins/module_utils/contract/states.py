@@ -68,6 +68,7 @@ MOVES: dict[str, frozenset[str]] = {
 
 # What the trainer's process says with its exit code.
 EXIT_DONE = 0
+EXIT_ERROR = 1  # Python's own too: no meaning but that a retry may mend it
 EXIT_WRONG_INPUT = 64
 EXIT_INTERRUPTED = 75
 EXIT_SUPERSEDED = 70

@@ -120,6 +120,11 @@ class Container:
         return self.folder / "log"
 
     @property
+    def scratch(self) -> Path:
+        """Its TMPDIR, which goes when it ends, as a task's volume does."""
+        return self.folder / "tmp"
+
+    @property
     def running(self) -> bool:
         """Whether its process lives."""
         return self.record["State"]["Running"]
@@ -137,7 +142,9 @@ class Container:
         arguments = [*image["entrypoint"], *(config.get("Cmd") or [])]
         home = self.folder / "home"
         home.mkdir(exist_ok=True)
+        self.scratch.mkdir(exist_ok=True)
         environment = {"PATH": PATH, "HOME": str(home), "LANG": "C.UTF-8", "HOSTNAME": config["Hostname"]}
+        environment["TMPDIR"] = str(self.scratch)
         environment |= image.get("env") or {}
         environment |= dict(entry.partition("=")[::2] for entry in config.get("Env") or [])
         environment["NERFORGE_HOST"] = self.record["NetworkSettings"]["IPAddress"]
@@ -183,6 +190,7 @@ class Container:
         pid = self.record["State"]["Pid"]
         if identity(pid) == self.record.get("Identity"):
             os.killpg(pid, signal.SIGKILL)
+        shutil.rmtree(self.scratch, ignore_errors=True)
         with self._lock:
             self._set_state("exited", Pid=0, FinishedAt=now(), ExitCode=KILLED)
 
@@ -215,6 +223,7 @@ class Container:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             code = process.wait()
+            shutil.rmtree(self.scratch, ignore_errors=True)
             self._set_state("exited", Pid=0, FinishedAt=now(), ExitCode=code if code >= 0 else 128 - code)
             self.ended.set()
 

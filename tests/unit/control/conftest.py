@@ -4,6 +4,7 @@ import datetime
 import functools
 import itertools
 import json
+import re
 from types import SimpleNamespace
 
 import boto3
@@ -93,6 +94,13 @@ def stack(aws):
 def ecs_meta():
     """What botocore knows of ECS."""
     return boto3.client("ecs", region_name=REGION).meta
+
+
+@pytest.fixture
+def permissions(root):
+    """For a command, the actions that the runbook says it needs; all need ssm:GetParameters besides."""
+    rows = re.findall(r"^\| (`\w+\.yml`) \| (`\w+:.*) \|$", (root / "playbooks/RUNBOOK.md").read_text(), re.M)
+    return {command.strip("`"): set(re.findall(r"`(.+?)`", actions)) for command, actions in rows}
 
 
 @pytest.fixture

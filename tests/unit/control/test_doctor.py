@@ -41,6 +41,7 @@ class Client:
     def __init__(self, service, answers):
         real = botos(service)
         self.meta, self.exceptions, self.answers = real.meta, real.exceptions, answers
+        self.asked = set()
 
     def __getattr__(self, operation):
         name = self.meta.method_to_api_mapping[operation]
@@ -49,6 +50,7 @@ class Client:
             shape = self.meta.service_model.operation_model(name).input_shape
             report = ParamValidator().validate(request, shape)
             assert not report.has_errors(), report.generate_report()
+            self.asked.add(name)
             answer = self.answers[name]
             answer = answer(**request) if callable(answer) else answer
             if isinstance(answer, Exception):
@@ -67,7 +69,8 @@ class Deployment(Aws):
 
     def __init__(self, stack):
         super().__init__({"region": "us-east-1"})
-        self.client = {name: Client(name, {}) for name in doctor._SERVICES}.__getitem__
+        self.clients = {name: Client(name, {}) for name in doctor._SERVICES}
+        self.client = self.clients.__getitem__
         self.answers = dict(ANSWERS)
         for name in doctor._SERVICES:
             self.client(name).answers = self.answers
@@ -229,11 +232,6 @@ def test_all_is_well(site):
 
 def test_every_check_that_there_is_has_run(site):
     assert {check for lane in doctor.LANES for check in lane} <= {finding.check for finding in found(site)}
-
-
-def test_what_deploying_mends(site):
-    site.answers["ListRules"] = {"Rules": RULE_OFF}
-    assert [finding.fix for finding in found(site, "schedule")] == ["Run deploy.yml, which enables it."]
 
 
 RULE_OFF = [RULES[0] | {"State": "DISABLED"}, RULES[1]]
@@ -465,6 +463,29 @@ def test_runs_that_failed_of_late(site, stack):
     assert finding.level == doctor.WARNING
     assert finding.what == f"run {RUN} (people), 3h ago: OUT_OF_MEMORY: it needed more"
     assert finding.fix == f"Raise resources.memory_mib in retry.yml -e run={RUN}."
+
+
+def test_what_is_gone_is_made_again_by_the_next_deployment(site):
+    site.answers["GetFunctionConfiguration"] = refused("ResourceNotFoundException")
+    fixes = {finding.fix for finding in found(site) if finding.level != doctor.OK}
+    assert fixes == {"What is missing of the deployment, deploy.yml makes again."}
+
+
+def test_a_rule_that_is_disabled_is_enabled_by_the_next_deployment(site):
+    site.answers["ListRules"] = {"Rules": RULE_OFF}
+    assert [finding.fix for finding in found(site, "schedule")] == ["Run deploy.yml, which enables it."]
+
+
+def test_it_asks_for_nothing_that_the_runbook_does_not_name(site, permissions):
+    found(site)
+    asked = {
+        f"{service}:{operation}"
+        for service, client in site.clients.items()
+        for operation in client.asked
+        if service not in ("ssm", "sts")
+    }
+    of_runs = {"dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"}  # by moto's table
+    assert (asked - {"s3:HeadBucket"}) | {"s3:ListBucket"} | of_runs == permissions["doctor.yml"]
 
 
 # --- where there is nothing to look at ---

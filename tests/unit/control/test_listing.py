@@ -1,5 +1,6 @@
 """Finding and listing runs and models, and the tables they are shown in."""
 
+import itertools
 import re
 from types import SimpleNamespace
 
@@ -28,6 +29,24 @@ def test_runs_come_newest_first_whatever_their_state(runs):
     assert found(runs) == IDS[::-1]
     assert found(runs, only=["FAILED"]) == [IDS[1]]
     assert found(runs, prefix="01JA") == [IDS[1], IDS[0]]
+
+
+def test_the_newest_of_many_are_had_without_reading_the_others(stack, monkeypatch):
+    ids = [f"01JAAAAAAA00000000{number:08}" for number in range(120)]
+    with stack.runs._table.batch_writer() as batch:
+        for run_id in ids:
+            batch.put_item(Item={"run_id": run_id, "state": "FAILED", "name": "people"})
+    read, query = [], stack.runs._table.query
+
+    def counted(**request):
+        answer = query(**request)
+        read.extend(answer["Items"])
+        return answer
+
+    monkeypatch.setattr(stack.runs._table, "query", counted)
+    newest = list(itertools.islice(listing.newest(stack.runs), 20))
+    assert [run["run_id"] for run in newest] == ids[:-21:-1]
+    assert len(read) < 100
 
 
 def test_a_run_that_moves_while_the_states_are_read_comes_once():

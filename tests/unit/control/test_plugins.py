@@ -66,6 +66,7 @@ class Gateway(http.server.BaseHTTPRequestHandler):
 
     def answer(self):
         service = self.headers["Authorization"].split("/")[3]
+        self.server.asked.add((service, self.headers.get("X-Amz-Target", "").rpartition(".")[2]))
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         headers = {name: value for name, value in self.headers.items() if name != "Host"}
         url = f"https://{service}.us-east-1.amazonaws.com{self.path}"
@@ -87,9 +88,16 @@ class Gateway(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def endpoint(stack):
+def asked():
+    """What AWS was asked: services, each with an operation."""
+    return set()
+
+
+@pytest.fixture
+def endpoint(stack, asked):
     """Where moto can be reached."""
     web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Gateway)
+    web.asked = asked
     threading.Thread(target=web.serve_forever, args=(0.01,), daemon=True).start()
     yield f"http://127.0.0.1:{web.server_port}"
     web.shutdown()
@@ -188,7 +196,7 @@ def test_check_submit_follow_and_list(site):
         assert line in printed
 
 
-def test_what_an_operator_does(site):
+def test_what_an_operator_does(site, asked, permissions):
     """Cancel, retry, look at logs, redrive: in check mode first, then in earnest, then once more."""
     stack, run_id = site.stack, "01JAAAAAAA0000000000000001"
     source = {"from": "a", "key": f"datasets/{'a' * 64}.conll", "sha256": "a" * 64, "format": "conll"}
@@ -240,6 +248,11 @@ def test_what_an_operator_does(site):
     assert not empty["changed"] and empty["messages"] == []
     assert "the dead letter queue is empty" in printed
     assert shown["runs"][0]["state"] == "CANCELLED" and f"  next        retry.yml -e run={run_id}" in printed
+    needed = {f"{service}:{operation}" for service, operation in asked if service not in ("ssm", "sts")}
+    assert "dynamodb:TransactWriteItems" in needed
+    needed = needed - {"dynamodb:TransactWriteItems"} | {"dynamodb:PutItem", "dynamodb:UpdateItem"}
+    commands = ("status.yml", "logs.yml", "cancel.yml", "retry.yml", "redrive.yml")
+    assert needed <= set().union(*(permissions[command] for command in commands))
 
 
 def test_failures_come_as_one_message_each(site):

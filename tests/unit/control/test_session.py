@@ -78,7 +78,10 @@ DOWN = boto_errors.EndpointConnectionError(endpoint_url="x")
             LOCAL,
             "AWS refused GetParameters in eu-central-1 at .*policies allow",
         ),
-        (refused("Odd", ""), LOCAL, "it gave no reason .Odd."),
+        (refused("Odd", ""), LOCAL, "it gave no reason .Odd.. If it persists"),
+        (refused("404", "Not Found"), LOCAL, "Not Found .404.. What is missing .* deploy.yml makes again"),
+        (refused("ResourceNotFoundException"), LOCAL, "deploy.yml makes again"),
+        (refused("AWS.SimpleQueueService.NonExistentQueue"), LOCAL, "deploy.yml makes again"),
         (
             boto_errors.PartialCredentialsError(provider="env", cred_var="x"),
             {},

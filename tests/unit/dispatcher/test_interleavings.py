@@ -48,9 +48,10 @@ def fault_for(kind: str, when: str, operation: str) -> BaseException | None:
     """The fault of this kind for a call, before or after the service has done its work."""
     if kind == "kill":
         return Killed()
-    if kind == "lose":  # its answer, or before that the call itself
-        lost = ReadTimeoutError if when == "after" else ConnectTimeoutError
-        return lost(endpoint_url=operation)
+    if kind == "lose the call" and when == "before":
+        return ConnectTimeoutError(endpoint_url=operation)
+    if kind == "lose the answer" and when == "after":
+        return ReadTimeoutError(endpoint_url=operation)
     if kind == "throttle" and when == "before":
         return Rejected("ThrottlingException", "Rate exceeded")
     if kind == "fail":
@@ -62,13 +63,29 @@ def fault_for(kind: str, when: str, operation: str) -> BaseException | None:
     return None
 
 
-FAULTS = st.sampled_from(["kill", "lose", "throttle", "fail", "conflict"])
+FAULTS = st.sampled_from(["kill", "lose the call", "lose the answer", "throttle", "fail", "conflict"])
+WHEN = st.sampled_from(["before", "after"])
+OPERATIONS = st.sampled_from(
+    [
+        "RunTask",
+        "UpdateItem",
+        "TransactWriteItems",
+        "DeleteMessage",
+        "StopTask",
+        "BatchGetItem",
+        "DescribeTasks",
+        "SendMessage",
+        "Query",
+        "ReceiveMessage",
+    ]
+)
 
 # How a task may end but for what its trainer does: arguments for Ecs.stop.
 ENDS: dict[str, dict[str, Any]] = {
     "fails": {"exit_code": 1},
     "is killed": {"exit_code": 137},
     "is out of memory": {"exit_code": 137, "reason": "OutOfMemoryError: Container killed"},
+    "is told to stop": {"exit_code": states.EXIT_INTERRUPTED},
     "is interrupted": {"exit_code": states.EXIT_INTERRUPTED, "stopCode": "SpotInterruption"},
     "loses its host": {
         "stopCode": "TerminationNotice",
@@ -113,6 +130,11 @@ class Tick:
         self._yours.acquire()
         if self.over:
             self._thread.join()
+
+    def go_to(self, when: str, operation: str, nth: int = 1) -> None:
+        """Let it go on until it is about to make the nth such call, or has just made it."""
+        while not self.over and (nth := nth - (self.at == (when, operation))):
+            self.go_on()
 
     def finish(self) -> None:
         """Let it go on to its end."""
@@ -292,14 +314,17 @@ class Interleavings(RuleBasedStateMachine):
         for _ in range(messages):
             self.world.send(message_body(run_id))
 
-    @precondition(lambda self: self.run_ids)
+    @precondition(lambda self: self._open())
     @rule(which=PICK)
     def cancel(self, which: int) -> None:
         """An operator cancels a run."""
-        run_id = pick(self.run_ids, which)
         open_states = {states.QUEUED, *states.ACTIVE}
         ended = {"cause": causes.CANCELLED, "reason": "cancelled by ops", "ended": self.world.clock.text()}
-        self.world.runs.move(run_id, open_states, states.CANCELLED, **ended)
+        self.world.runs.move(pick(self._open(), which), open_states, states.CANCELLED, **ended)
+
+    def _open(self) -> list[str]:
+        found = self._recorded().items()
+        return [run_id for run_id, run in found if run["state"] not in states.TERMINAL]
 
     # --- dispatchers ---
 
@@ -311,26 +336,21 @@ class Interleavings(RuleBasedStateMachine):
         self._drop_ticks_that_are_over()
 
     @precondition(lambda self: len(self.ticks) < MOST_TICKS)
-    @rule(calls=st.integers(1, 30), fault=FAULTS)
-    def disturbed_tick(self, calls: int, fault: str) -> None:
+    @rule(when=WHEN, operation=OPERATIONS, nth=st.integers(1, 3), fault=FAULTS)
+    def disturbed_tick(self, when: str, operation: str, nth: int, fault: str) -> None:
         """A whole tick, with one fault."""
         tick = self._begin_tick()
-        for _ in range(calls):
-            if not tick.over:
-                tick.go_on()
+        tick.go_to(when, operation, nth)
         if not tick.over:
             tick.go_on(fault)
         tick.finish()
         self._drop_ticks_that_are_over()
 
     @precondition(lambda self: len(self.ticks) < MOST_TICKS)
-    @rule(calls=st.integers(0, 30))
-    def begin_tick(self, calls: int) -> None:
+    @rule(when=WHEN, operation=OPERATIONS, nth=st.integers(1, 3))
+    def begin_tick(self, when: str, operation: str, nth: int) -> None:
         """An event calls the dispatcher, which goes some way."""
-        tick = self._begin_tick()
-        for _ in range(calls):
-            if not tick.over:
-                tick.go_on()
+        self._begin_tick().go_to(when, operation, nth)
         self._drop_ticks_that_are_over()
 
     @precondition(lambda self: self.ticks)
@@ -590,7 +610,7 @@ class Interleavings(RuleBasedStateMachine):
     def _left(self) -> dict[str, Any]:
         """What must not be left in the end."""
         return {
-            "runs": [run for run in self._recorded().values() if run["state"] not in states.TERMINAL],
+            "runs": self._open(),
             "messages": self.world.messages(),
             "slots": self.world.run_items.items.get((SLOTS,), {}).get("active"),
             "tasks": self.world.ecs.alive(),

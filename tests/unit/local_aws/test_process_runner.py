@@ -67,6 +67,7 @@ def test_the_environment_is_the_image_s_and_the_request_s_alone(runner, images):
     assert environment == {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": str(runner.folder / "containers" / container / "home"),
+        "TMPDIR": str(runner.folder / "containers" / container / "tmp"),
         "LANG": "C.UTF-8",
         "HOSTNAME": container[:12],
         "FROM_IMAGE": "1",
@@ -123,6 +124,18 @@ def test_nothing_that_a_container_started_outlives_it(runner, images, wait_until
     assert runner.wait(container) == 0
     pid = int(runner.log(container))
     wait_until(lambda: gone(pid))
+
+
+@pytest.mark.parametrize("end", ["stop?t=5", "kill"])
+def test_what_a_container_put_into_its_tmpdir_goes_with_it(runner, images, wait_until, end):
+    scratch = "tempfile.mkdtemp(); print('made', flush=True); time.sleep(300)"
+    container = runner.run(images.stage("tool", "1", *PYTHON, f"import tempfile, time; {scratch}"))
+    wait_until(lambda: runner.log(container, "") == "made\n")
+    folder = runner.folder / "containers" / container
+    assert len(list((folder / "tmp").iterdir())) == 1
+    runner.ask("POST", f"/containers/{container}/{end}")
+    runner.wait(container)
+    assert not (folder / "tmp").exists()
 
 
 def test_the_log_has_both_streams_in_docker_s_frames(runner, images):

@@ -19,7 +19,7 @@ import pytest
 import spacy
 from nerforge_contract import names, states
 from nerforge_trainer import publish
-from nerforge_trainer.attempt import EXIT_ERROR, Attempt, limit_threads
+from nerforge_trainer.attempt import Attempt, limit_threads
 from nerforge_trainer.interruption import Interruption
 from nerforge_trainer.watch import Watch
 from spacy.cli.init_config import init_config
@@ -361,7 +361,7 @@ class Lying:
 
 def test_an_upload_that_is_not_whole_is_no_model(aws, attempt, wanted):
     settings = aws.start(wanted)
-    assert attempt(settings, s3=Lying(aws.s3)) == EXIT_ERROR
+    assert attempt(settings, s3=Lying(aws.s3)) == states.EXIT_ERROR
     run = aws.runs.get(settings.run_id)
     assert run["state"] == states.RUNNING
     assert run["reason"].startswith("UploadError: s3://bucket/models/people/1/model.tar.gz has the sha256 ")
@@ -382,7 +382,7 @@ def test_a_version_that_a_lost_attempt_registered_is_kept_as_it_is(aws, attempt,
     settings = aws.start(wanted)
     with monkeypatch.context() as lost:
         lost.setattr(Attempt, "_succeed", lambda self, model: 1 / 0)
-        assert attempt(settings) == EXIT_ERROR
+        assert attempt(settings) == states.EXIT_ERROR
     registered, manifest = aws.models.get("people", 1), aws.manifest("people", 1)
     aws.runs.next_attempt(settings.run_id, 1)
     again = type(settings)(**(vars(settings) | {"attempt": 2}))

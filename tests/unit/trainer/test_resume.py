@@ -14,7 +14,7 @@ import sys
 import pytest
 from botocore.exceptions import ClientError
 from nerforge_contract import names, states, ulid
-from nerforge_trainer.attempt import EXIT_ERROR, Attempt
+from nerforge_trainer.attempt import Attempt
 from nerforge_trainer.interruption import Interrupted, Interruption
 from nerforge_trainer.watch import Watch
 
@@ -223,7 +223,7 @@ def test_a_failed_attempt_that_is_tried_again_goes_on(aws, attempt, spec, monkey
     settings = aws.start(spec | {"checkpoints": {"every_steps": 6}})
     with monkeypatch.context() as failing:
         failing.setattr("nerforge_trainer.package.pack", lambda folder, artifact: 1 / 0)
-        assert attempt(settings) == EXIT_ERROR
+        assert attempt(settings) == states.EXIT_ERROR
     assert len(checkpoints(aws, settings)) == 2
     capsys.readouterr()
     assert attempt(following(aws, settings)) == states.EXIT_DONE
