@@ -62,7 +62,9 @@ def find(runs: Runs, wanted: str) -> Run:
     """
     wanted = wanted.strip()
     if not wanted:  # every id begins so: where there is one run, it would be that
-        raise UserError("no run is named", "run", "Give an id, its beginning, or latest: status.yml lists them.")
+        raise UserError(
+            "no run is named", "run", "Give an id, its beginning, or latest: status.yml lists them."
+        )
     if wanted.lower() == "latest":
         heads = (runs.in_state(state, newest=1) for state in states.STATES)
         latest = max(itertools.chain.from_iterable(heads), key=_run_id, default=None)

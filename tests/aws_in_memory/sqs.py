@@ -62,10 +62,6 @@ class Sqs:
             queue.deleted.remove(message)
             queue.messages.append(message)
 
-    def lose(self, queue: Queue, message: Message) -> None:
-        """SQS does not do that; people and expired retention do."""
-        queue.messages.remove(message)
-
     # --- operations ---
 
     def SendMessage(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from nerforge_contract.runs import SLOTS, Runs
 from tick import TickError
 
 EXAMPLES, STEPS = int(os.environ.get("NERFORGE_EXAMPLES", "300")), 50
-MOST_TICKS, MOST_RUNS = 3, 6
+MOST_TICKS, MOST_RUNS = 3, 12
 LIFE = datetime.timedelta(seconds=60)  # Lambda's limit
 HANG = datetime.timedelta(seconds=3)  # a call that takes longer is cut off with its tick
 LATENCY = datetime.timedelta(milliseconds=20)
@@ -261,9 +261,10 @@ class Interleavings(RuleBasedStateMachine):
         keeps_refusals=st.booleans(),
         lag=st.sampled_from([0, 2]),
         batch=st.integers(1, 3),
+        minutes=st.integers(0, 2),
     )
-    def begin(self, slots: int, keeps_refusals: bool, lag: int, batch: int) -> None:
-        """An empty world."""
+    def begin(self, slots: int, keeps_refusals: bool, lag: int, batch: int, minutes: int) -> None:
+        """Two runs, in the first minutes of which nothing goes wrong."""
         clock = Clock()
         self.patch = pytest.MonkeyPatch()
         set_time(clock, self.patch)
@@ -288,6 +289,8 @@ class Interleavings(RuleBasedStateMachine):
         done["sequences"] += 1
         self.submit(messages=1, spot=True, retries=1, wrong=False)
         self.submit(messages=1, spot=False, retries=1, wrong=False)
+        for _ in range(minutes):
+            self.all_goes_well(steps=0)
 
     def _around_trainer(self, when: str, operation: str) -> None:
         fault, kind = None, self.trainer_fault
@@ -326,6 +329,18 @@ class Interleavings(RuleBasedStateMachine):
         found = self._recorded().items()
         return [run_id for run_id, run in found if run["state"] not in states.TERMINAL]
 
+    @precondition(lambda self: len(self.ticks) < MOST_TICKS)
+    @rule(steps=st.integers(0, 2))
+    def all_goes_well(self, steps: int) -> None:
+        """For a minute."""
+        self.time_passes(60)
+        self.tick()
+        for task in self.world.ecs.alive():
+            self._move(task)
+            self._move(task)
+        for trainer in list(self.trainers.values()):
+            self._train(trainer, steps)
+
     # --- dispatchers ---
 
     @precondition(lambda self: len(self.ticks) < MOST_TICKS)
@@ -347,10 +362,16 @@ class Interleavings(RuleBasedStateMachine):
         self._drop_ticks_that_are_over()
 
     @precondition(lambda self: len(self.ticks) < MOST_TICKS)
-    @rule(when=WHEN, operation=OPERATIONS, nth=st.integers(1, 3))
-    def begin_tick(self, when: str, operation: str, nth: int) -> None:
+    @rule(to=st.integers(1, 24) | st.tuples(WHEN, OPERATIONS))
+    def begin_tick(self, to: int | tuple[str, str]) -> None:
         """An event calls the dispatcher, which goes some way."""
-        self._begin_tick().go_to(when, operation, nth)
+        tick = self._begin_tick()
+        if isinstance(to, int):
+            for _ in range(to):
+                if not tick.over:
+                    tick.go_on()
+        else:
+            tick.go_to(*to)
         self._drop_ticks_that_are_over()
 
     @precondition(lambda self: self.ticks)
@@ -409,21 +430,25 @@ class Interleavings(RuleBasedStateMachine):
             self._move(task)
 
     @precondition(lambda self: self.trainers or self.zombies)
-    @rule(which=PICK, steps=st.integers(1, 6), fault=st.none() | FAULTS)
-    def train(self, which: int, steps: int, fault: str | None) -> None:
-        """A trainer goes on; one of its calls may meet a fault."""
+    @rule(which=PICK, steps=st.integers(0, 5), fault=FAULTS)
+    def train(self, which: int, steps: int, fault: str) -> None:
+        """A trainer goes on; a call of the last thing that it does meets a fault."""
         trainer = pick([*self.trainers.values(), *self.zombies], which)
-        self.trainer_fault = fault
         self._train(trainer, steps)
-        self.trainer_fault = None
+        if trainer.exit_code is None:
+            self.trainer_fault = fault
+            self._train(trainer, 1)
+            self.trainer_fault = None
 
     @precondition(lambda self: self.trainers)
-    @rule(which=PICK)
-    def data_are_wrong(self, which: int) -> None:
-        """A trainer finds its data wrong."""
+    @rule(which=PICK, hangs=st.booleans())
+    def trainer_fails(self, which: int, hangs: bool) -> None:
+        """A trainer does nothing more until it is told to stop, or finds its data wrong."""
         trainer = pick(list(self.trainers.values()), which)
-        trainer.find_the_data_wrong()
-        self._train(trainer, 0)
+        trainer.hangs |= hangs
+        if not hangs:
+            trainer.find_the_data_wrong()
+            self._train(trainer, 0)
 
     @precondition(lambda self: self.world.ecs.alive())
     @rule(which=PICK, how=st.sampled_from(sorted(ENDS)), lives_on=st.booleans())
@@ -439,23 +464,14 @@ class Interleavings(RuleBasedStateMachine):
         if lives_on and trainer and ENDS[how].get("exit_code") is None:
             self.zombies.append(trainer)
 
-    @rule(times=st.integers(1, 3), words=st.sampled_from(["RESOURCE:CPU", "AGENT", "ATTRIBUTE", "NEWS"]))
+    @rule(times=st.integers(0, 3), words=st.sampled_from(["RESOURCE:CPU", "AGENT", "ATTRIBUTE", "NEWS"]))
     def ecs_refuses(self, times: int, words: str) -> None:
-        """ECS has no room, or finds something wrong, for the next requests."""
+        """ECS has no room, or finds something wrong, for the next requests; or has room again."""
+        if not times:
+            self.world.ecs.next_answers.clear()
         for _ in range(times):
             self.world.ecs.refuse(words)
         self.strange_words += times if words == "NEWS" else 0
-
-    @rule()
-    def ecs_has_room(self) -> None:
-        """ECS refuses nothing any more."""
-        self.world.ecs.next_answers.clear()
-
-    @precondition(lambda self: self.trainers)
-    @rule(which=PICK)
-    def trainer_hangs(self, which: int) -> None:
-        """A trainer does nothing more, until it is told to stop."""
-        pick(list(self.trainers.values()), which).hangs = True
 
     @precondition(lambda self: self.world.ecs.alive())
     @rule(which=PICK)
@@ -501,21 +517,15 @@ class Interleavings(RuleBasedStateMachine):
     # --- SQS, DynamoDB and the clock ---
 
     @precondition(lambda self: self.world.queue.messages or self.world.queue.deleted)
-    @rule(which=PICK)
-    def deliver_again(self, which: int) -> None:
-        """SQS delivers a message that is out of sight, or deleted, again."""
+    @rule(which=PICK, lost=st.booleans(), turn=st.integers(0, 3))
+    def sqs_is_sqs(self, which: int, lost: bool, turn: int) -> None:
+        """A message is gone, or one out of sight or even deleted is delivered again; in another order."""
         queue = self.world.queue
-        self.world.sqs_service.deliver_again(queue, pick([*queue.messages, *queue.deleted], which))
-
-    @precondition(lambda self: self.world.queue.messages)
-    @rule(which=PICK)
-    def lose_message(self, which: int) -> None:
-        """A message is gone."""
-        self.world.queue.messages.remove(pick(self.world.queue.messages, which))
-
-    @rule(turn=st.integers(0, 5))
-    def disorder(self, turn: int) -> None:
-        """SQS gives out messages in another order from now on."""
+        message = pick([*queue.messages, *queue.deleted], which)
+        if not lost:
+            self.world.sqs_service.deliver_again(queue, message)
+        elif message in queue.messages:
+            queue.messages.remove(message)
         self.world.sqs_service.choose = lambda found: found[turn:] + found[:turn]
 
     @rule(lagging=st.booleans())
@@ -524,18 +534,13 @@ class Interleavings(RuleBasedStateMachine):
         self.world.run_items.lagging = lagging
         self.world.run_items.catch_up()
 
-    @rule(seconds=st.sampled_from([1, 2, 10, 30, 60, 130, 400]))
+    @rule(seconds=st.sampled_from([1, 2, 30, 60, 130, 400, 1200, 90_000, -60, -180]))
     def time_passes(self, seconds: int) -> None:
-        """Ticks whose call takes so long are cut off."""
-        self.world.clock.advance(seconds=seconds)
-        self._drop_ticks_that_are_over()
-
-    @rule(minutes=st.sampled_from([-3, -1, 20, 120, 1500]))
-    def clock_jumps(self, minutes: int) -> None:
-        """The clock is set, or nothing happens for long."""
+        """Or the clock is set. Ticks that are at a call for so long are cut off."""
         for tick in self.ticks:
-            tick.go_on("kill")
-        self.world.clock.advance(minutes=minutes)
+            if seconds < 0:
+                tick.go_on("kill")
+        self.world.clock.advance(seconds=seconds)
         self._drop_ticks_that_are_over()
 
     # --- what must hold at any time ---
@@ -584,19 +589,15 @@ class Interleavings(RuleBasedStateMachine):
         self._drop_ticks_that_are_over()
         self.zombies.clear()
         self.world.ecs.overlooked.clear()
-        self.ecs_has_room()
+        self.world.ecs.next_answers.clear()
         self.index_lags(False)
         for rounds in itertools.count():
             if self._is_over():
                 break
             assert rounds < 60, f"not over after so long: {self._left()}"
-            self.world.clock.advance(minutes=2)
-            self.tick()
-            for task in self.world.ecs.alive():
-                self._move(task)
-            for trainer in list(self.trainers.values()):
-                self._train(trainer, 6)
+            self.all_goes_well(steps=6)
             self.nothing_is_wrong()
+            self.world.clock.advance(minutes=1)
         for run in self._recorded().values():
             done[run["state"]] += 1
 

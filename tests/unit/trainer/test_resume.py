@@ -24,7 +24,7 @@ PROCESS = """
 import json, os, sys
 plan = json.loads(sys.argv[1])
 sys.path[:0] = plan["path"]
-import conftest
+import boto3, conftest
 from nerforge_contract import spec
 from nerforge_trainer import __main__ as trainer, checkpoint, watch
 
@@ -69,11 +69,11 @@ with conftest.mock_aws():
     aws.runs.claim(plan["run"], 1)
     for attempt in range(1, plan["attempt"]):
         aws.runs.next_attempt(plan["run"], attempt)
-    class Session(trainer.boto3.Session):
+    class Session(boto3.Session):
         def client(self, name, *args, **kwargs):
             made = super().client(name, *args, **kwargs)
             return Lasting(made) if name == "s3" else made
-    trainer.boto3.Session = Session
+    boto3.Session = Session
     os.environ.update(NERFORGE_RUN=plan["run"], NERFORGE_ATTEMPT=str(plan["attempt"]),
                       NERFORGE_BUCKET=conftest.BUCKET, NERFORGE_RUNS_TABLE=conftest.RUNS_TABLE,
                       NERFORGE_MODELS_TABLE=conftest.MODELS_TABLE)
