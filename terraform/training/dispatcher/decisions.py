@@ -11,6 +11,7 @@ from typing import Any
 
 from demand import Demand
 from nerforge_contract import causes, states
+from nerforge_contract.life import is_stuck, last_sign
 from nerforge_contract.names import TRAINER_CONTAINER, log_stream
 from nerforge_contract.runs import Run
 from nerforge_contract.ulid import is_ulid
@@ -21,7 +22,6 @@ MAX_INTERRUPTIONS = 20
 MAX_WAIT = datetime.timedelta(hours=24)  # a run that nothing can be found for must not hold its slot for ever
 CONSISTENCY = datetime.timedelta(minutes=2)  # how long ECS may not yet know a task that it has just made
 LAST_WORDS = datetime.timedelta(minutes=1)  # how long a trainer may take to exit once its run has ended
-SILENCE = datetime.timedelta(minutes=30)  # how long an active run may give no sign of life before it is stuck
 
 # Once so old, a record was not read in a state before that by any tick that may still ask ECS for a task:
 # a tick begins nothing after 45 seconds, and its calls are short.
@@ -231,12 +231,6 @@ def should_stop(run: Run, task: Task, now: datetime.datetime) -> bool:
     return run["state"] == states.CANCELLED or not ended or now - _time(ended) > LAST_WORDS
 
 
-def is_stuck(run: Run, now: datetime.datetime) -> bool:
-    """Whether an active run has given no sign of life for half an hour."""
-    since = _last_sign(run)
-    return since is not None and now - since > SILENCE
-
-
 def waits_for(run: Run, task: Task, demand: Demand, now: datetime.datetime) -> Leave:
     """What a STARTING run waits for, now that it has a task."""
     kind = f"{'GPU' if demand.gpus else 'CPU'}{' spot' if _on_spot(run, demand) else ''}"
@@ -256,7 +250,7 @@ def overdue(run: Run, now: datetime.datetime) -> str:
     """What to add to the reason of a STARTING run: a sentence if it is stuck, or nothing."""
     if not is_stuck(run, now):
         return ""
-    return f". It has been starting since {_clock(_last_sign(run))}: doctor.yml looks for what keeps it"
+    return f". It has been starting since {_clock(last_sign(run))}: doctor.yml looks for what keeps it"
 
 
 def account_of(
@@ -336,7 +330,7 @@ def _after_stop(run: Run, demand: Demand, task: Task, now: datetime.datetime) ->
 
 def _listen(run: Run, now: datetime.datetime) -> Leave:
     if is_stuck(run, now):
-        since = _clock(_last_sign(run))
+        since = _clock(last_sign(run))
         return Leave(
             reason=f"{_SILENT} from attempt {run['attempt']} since {since}: see its log with logs.yml, "
             "and end it with cancel.yml if it hangs"
@@ -488,14 +482,6 @@ def _log_of(task: Task) -> str:
 
 def _waits_since(run: Run, began: datetime.datetime) -> datetime.datetime:
     return _time(run["waiting_since"]) if "waiting_since" in run else began
-
-
-def _last_sign(run: Run) -> datetime.datetime | None:
-    signs = ("reported", "running")
-    if run["state"] == states.STARTING:
-        signs = ("waiting_since", "attempt_started", "started")
-    found = next((run[sign] for sign in signs if sign in run), None)
-    return _time(found) if found else None
 
 
 def _clock(time: datetime.datetime) -> str:

@@ -26,7 +26,6 @@ from decisions import (
     after_refusal,
     after_sighting,
     is_stopped,
-    is_stuck,
     may_ask,
     may_be_gone,
     may_have_no_task,
@@ -39,6 +38,7 @@ from demand import Demand
 from messages import Message, Messages
 from nerforge_contract import causes, states
 from nerforge_contract.errors import UserError
+from nerforge_contract.life import is_stuck
 from nerforge_contract.runs import Run, Runs
 from tasks import Tasks, attempt_of
 
@@ -141,7 +141,7 @@ class Dispatcher:
                     self._runs.release(run_id)
         # Those that ECS must be asked for come last, the one asked least recently first: each gets its turn.
         held = sorted(recorded.values(), key=lambda run: ("task_arn" not in run, run.get("refused", "")))
-        self._stuck = sum(run["state"] in states.ACTIVE and is_stuck(run, self._clock()) for run in held)
+        self._stuck = sum(is_stuck(run, self._clock()) for run in held)
         sightings: dict[str, Task | None] = {}
         with self._carrying_on("describe tasks"):
             sightings = self._tasks.describe([run["task_arn"] for run in held if "task_arn" in run])

@@ -16,7 +16,6 @@ from decisions import (
     after_refusal,
     after_sighting,
     classify,
-    is_stuck,
     may_ask,
     read_message,
     should_stop,
@@ -235,39 +234,6 @@ def test_later_attempts_end_as_any_other():
 
 
 # --- stuck runs ---
-
-
-@pytest.mark.parametrize(
-    ("found", "stuck"),
-    [
-        (run(running=ago(minutes=29).isoformat()), False),
-        (run(running=ago(minutes=31).isoformat()), True),
-        (run(running=ago(hours=9).isoformat(), reported=ago(minutes=29).isoformat()), False),
-        (run(running=ago(hours=9).isoformat(), reported=ago(minutes=31).isoformat()), True),
-        (run(states.STARTING, started=ago(minutes=29).isoformat()), False),
-        (run(states.STARTING, started=ago(minutes=31).isoformat()), True),
-        (
-            run(
-                states.STARTING,
-                started=ago(hours=9).isoformat(),
-                attempt_started=ago(minutes=29).isoformat(),
-                reported=ago(hours=9).isoformat(),
-            ),
-            False,
-        ),
-        (
-            run(
-                states.STARTING,
-                attempt_started=ago(minutes=1).isoformat(),
-                waiting_since=ago(minutes=31).isoformat(),
-            ),
-            True,
-        ),
-        (run(), False),
-    ],
-)
-def test_a_run_is_stuck_after_half_an_hour_without_a_sign_of_life(found, stuck):
-    assert is_stuck(found, NOW) is stuck
 
 
 def test_a_running_run_that_is_stuck_says_since_when_and_takes_it_back():
