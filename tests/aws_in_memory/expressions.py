@@ -72,16 +72,7 @@ class Names:
 
 class _Parser:
     def __init__(self, text: str, names: Names) -> None:
-        if not text.strip():
-            raise invalid("The expression can not be empty")
-        self._tokens = []
-        position = 0
-        while text[position:].strip():
-            match = _TOKEN.match(text, position)
-            if not match:
-                raise invalid(f"Syntax error in {text!r} at {text[position : position + 10]!r}")
-            self._tokens.append(match[1])
-            position = match.end()
+        self._tokens = _tokens(text)
         self._at = 0
         self.names = names
 
@@ -126,6 +117,21 @@ class _Parser:
         if first_path:
             return lambda item: first(item) or second(item)
         return lambda item: {"L": [*_list(first(item)), *_list(second(item))]}
+
+
+@functools.cache
+def _tokens(text: str) -> list[str]:
+    if not text.strip():
+        raise invalid("The expression can not be empty")
+    found = []
+    position = 0
+    while text[position:].strip():
+        match = _TOKEN.match(text, position)
+        if not match:
+            raise invalid(f"Syntax error in {text!r} at {text[position : position + 10]!r}")
+        found.append(match[1])
+        position = match.end()
+    return found
 
 
 def condition(text: str, names: Names) -> Callable[[Item], bool]:

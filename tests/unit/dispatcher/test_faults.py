@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from nerforge_contract import states
+from nerforge_contract import causes, states
 from nerforge_contract.names import message_body
 from tick import TickError
 
@@ -149,6 +149,45 @@ def lost_message(world):
     return check
 
 
+def refused_for_want_of_spot(world):
+    """ECS has had no room on spot instances for long."""
+    run_id = world.submit(resources={"spot": True})
+    world.ecs.refuse("RESOURCE:CPU")
+    world.tick()
+    world.clock.advance(minutes=16)
+    world.ecs.refuse("RESOURCE:CPU")
+
+    def check():
+        (task,) = world.ecs.of(run_id)
+        assert task["capacityProviderName"] == "nerforge-cpu"
+        run = world.runs.get(run_id)
+        assert (run["attempt"], run["retries_used"], run["on_demand"]) == (1, 0, True)
+
+    return check
+
+
+def hanging_for_want_of_spot(world):
+    """A task has long waited for a spot instance."""
+    run_id = world.submit(resources={"spot": True}, retries=0)
+    world.tick()
+    (task,) = world.ecs.of(run_id)
+    world.clock.advance(minutes=16)
+
+    def check():
+        assert world.runs.get(run_id)["on_demand"] is True
+        assert task["desiredStatus"] == "STOPPED"
+        assert len(world.ecs.of(run_id)) == 1  # until that one is gone
+        world.ecs.stop(task)
+        world.tick()
+        _, second = world.ecs.of(run_id)
+        assert second["capacityProviderName"] == "nerforge-cpu"
+        run = world.runs.get(run_id)
+        assert (run["attempt"], run["retries_used"], "interruptions" in run) == (2, 0, False)
+        assert [past["cause"] for past in run["history"]] == [causes.NO_SPOT]
+
+    return check
+
+
 SCENARIOS = [
     starting,
     unusable_messages,
@@ -156,6 +195,8 @@ SCENARIOS = [
     failing,
     beyond_the_time_limit,
     refused,
+    refused_for_want_of_spot,
+    hanging_for_want_of_spot,
     cancelled,
     lost_message,
 ]
@@ -177,7 +218,7 @@ def settle(world) -> None:
         assert len(world.ecs.wanted()) <= world.slots
 
 
-READS = ("GetItem", "Query", "DescribeTasks", "ListTasks")
+READS = ("GetItem", "BatchGetItem", "Query", "DescribeTasks", "ListTasks")
 
 
 def calls_of_a_tick(make_world, scenario) -> list[str]:

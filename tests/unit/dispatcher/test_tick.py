@@ -1,8 +1,8 @@
 """What a tick does to runs, messages and tasks.
 
 Cases: a run is started · the request · messages that cannot be used · duplicates · the cap · refusals and
-errors of RunTask · retries · interruptions · the time limit · cancelled runs · the slot · lost messages · one
-bad run.
+errors of RunTask · spot first · retries · interruptions · the time limit · cancelled runs · the slot · stuck
+runs · lost messages · what a tick says of itself · one bad run.
 """
 
 import json
@@ -23,6 +23,7 @@ def test_a_queued_run_gets_a_slot_and_a_task_and_its_message_is_deleted(world):
     assert answer == {"started": [run_id]}
     assert (run["state"], run["attempt"], run["task_arn"]) == (states.STARTING, 1, task["taskArn"])
     assert run["reason"].startswith("waiting for an EC2 instance (CPU) since 20")
+    assert run["cause"] == causes.STARTING
     assert world.runs.active() == [run_id]
     assert world.messages() == []
 
@@ -98,6 +99,17 @@ def test_the_run_that_an_unreadable_message_names_has_failed(world):
     assert world.reason(run_id) == "the message has fields that mean nothing here: 'image', '\\ud800'"
     assert world.runs.get(run_id)["ended"]
     assert len(world.dead_letters()) == 1
+
+
+def test_a_message_with_no_room_for_the_reason_ends_in_the_dead_letter_queue_without_it(world):
+    for spare in (0, 500):
+        body = "x" * (262_144 - spare)
+        world.send(body)
+
+        world.tick()
+
+        assert world.dead_letters()[-1] == (body, "the message is not JSON" if spare else "")
+    assert world.messages() == []
 
 
 def test_an_unreadable_message_does_not_fail_a_run_that_has_begun(world):
@@ -188,6 +200,7 @@ def test_runs_beyond_the_cap_wait_and_say_for_what(world):
     assert len(world.ecs.tasks) == len(world.runs.active()) == 3
     waiting = [run_id for run_id in runs if world.state(run_id) == states.QUEUED]
     assert {world.reason(run_id) for run_id in waiting} == {"waiting: all 3 slots are taken"}
+    assert {world.cause(run_id) for run_id in waiting} == {causes.NO_SLOT}
     assert sorted(world.messages()) == sorted(map(message_body, waiting))
 
 
@@ -274,6 +287,40 @@ def test_a_run_without_capacity_waits_says_since_when_and_is_asked_for_again(wor
     assert len(world.ecs.of(run_id)) == 1
     assert run["reason"].startswith("waiting for an EC2 instance")
     assert len({request["clientToken"] for request in world.wire.called("RunTask")}) == 3
+
+
+def test_after_a_refusal_ecs_is_asked_again_after_a_minute_and_not_at_each_event(world):
+    world.ecs.refuse("RESOURCE:CPU")
+    run_id = world.submit()
+    world.tick()
+    for _ in range(5):
+        world.clock.advance(seconds=5)
+        world.tick()
+    assert len(world.wire.called("RunTask")) == 1
+    world.clock.advance(seconds=30)
+
+    world.tick()
+
+    assert len(world.ecs.of(run_id)) == 1
+
+
+def test_of_many_runs_without_capacity_those_asked_for_least_recently_come_first(world):
+    runs = [world.submit() for _ in range(3)]
+    for _ in runs:
+        world.ecs.refuse("RESOURCE:CPU")
+    world.tick(around=lambda when, _: world.clock.advance(seconds=0.1))
+    first = runs[0]
+    world.clock.advance(minutes=1)
+    for _ in runs:
+        world.ecs.refuse("RESOURCE:CPU")
+    seconds = iter([60, 60, *[5] * 99])  # enough for one
+    world.dispatcher().tick(lambda: next(seconds))
+    world.clock.advance(minutes=1)
+
+    world.tick()
+
+    asked = [request["startedBy"] for request in world.wire.called("RunTask")]
+    assert asked[3:5] == [first, runs[1]]
 
 
 def test_a_run_that_waits_for_capacity_for_a_day_has_failed_and_frees_its_slot(world):
@@ -398,7 +445,111 @@ def test_a_task_whose_token_ecs_has_forgotten_is_found_by_the_run_it_was_started
     assert len(world.ecs.of(run_id)) == 1
 
 
+def test_a_task_of_an_attempt_that_is_over_is_not_taken_for_the_next_ones(world):
+    run_id = world.submit()
+    world.tick()
+    (stray,) = world.ecs.of(run_id)
+    world.runs.next_attempt(run_id, 1, reason="by hand")
+
+    world.tick()
+
+    assert stray["desiredStatus"] == "STOPPED"
+    assert "task_arn" not in world.runs.get(run_id)
+    world.ecs.stop(stray)
+    world.tick()
+    assert world.runs.get(run_id)["task_arn"] == world.ecs.of(run_id)[1]["taskArn"]
+
+
+# --- spot first ---
+
+
+def test_a_run_turns_to_on_demand_instances_after_so_long_without_spot(world):
+    run_id = world.submit(resources={"spot": True, "on_demand_after_minutes": 5})
+    for minutes in (0, 3, 3):
+        world.clock.advance(minutes=minutes)
+        world.ecs.refuse("RESOURCE:CPU")
+        world.tick()
+    run = world.runs.get(run_id)
+    assert (run["cause"], run["on_demand"], run["attempt"]) == (causes.NO_SPOT, True, 1)
+    assert "after 5 minutes (resources.on_demand_after_minutes)" in run["reason"]
+    world.clock.advance(minutes=1)
+
+    world.tick()
+
+    (task,) = world.ecs.of(run_id)
+    assert task["capacityProviderName"] == "nerforge-cpu"
+    assert world.reason(run_id).startswith("waiting for an EC2 instance (CPU) since")
+
+
+def test_a_task_that_gets_no_spot_instance_is_replaced_once_it_is_gone(world):
+    run_id = world.submit(resources={"spot": True}, retries=0)
+    world.tick()
+    (task,) = world.ecs.of(run_id)
+    assert "(CPU spot)" in world.reason(run_id)
+    assert "; on-demand from " in world.reason(run_id)
+    world.clock.advance(minutes=15)
+    world.tick()
+    assert task["desiredStatus"] == "STOPPED"
+    assert "on-demand" in task["stoppedReason"]
+    assert world.cause(run_id) == causes.NO_SPOT
+    world.tick()
+    assert len(world.ecs.of(run_id)) == len(world.wire.called("StopTask")) == 1
+    world.ecs.stop(task)
+
+    world.tick()
+
+    _, second = world.ecs.of(run_id)
+    assert second["capacityProviderName"] == "nerforge-cpu"
+    world.ecs.stop(second, 75, stopCode="UserInitiated")  # any later end is an ordinary one
+    world.tick()
+    run = world.runs.get(run_id)
+    assert (run["attempt"], run["interruptions"], run["retries_used"]) == (3, 1, 0)
+    assert [past["cause"] for past in run["history"]] == [causes.NO_SPOT, causes.INTERRUPTED]
+    assert world.ecs.of(run_id)[2]["capacityProviderName"] == "nerforge-cpu"
+
+
+def test_a_spot_instance_that_comes_at_the_last_moment_is_kept(world):
+    run_id = world.submit(resources={"spot": True})
+    world.tick()
+    (task,) = world.ecs.of(run_id)
+    world.clock.advance(minutes=15)
+
+    def begin(when, name):
+        if (when, name) == ("after", "DescribeTasks"):
+            world.begin(run_id, task)
+
+    world.tick(around=begin)
+
+    assert task["desiredStatus"] == "RUNNING"
+    assert "on_demand" not in world.runs.get(run_id)
+
+
 # --- how tasks end ---
+
+
+def test_the_history_says_how_each_attempt_ended(world):
+    run_id, first = world.started(retries=1)
+    world.ecs.stop(first, 137)
+    world.tick()
+    second = world.ecs.of(run_id)[1]
+    ended = world.clock.text()
+    world.ecs.stop(second, 1)
+
+    world.tick()
+
+    run = world.runs.get(run_id)
+    assert (run["state"], run["cause"]) == (states.FAILED, causes.ERROR)
+    killed, failed = run["history"]
+    assert (killed["attempt"], killed["exit_code"], killed["cause"]) == (1, 137, causes.KILLED)
+    assert killed["reason"].startswith("retry 1 of 1: attempt 1 was killed (exit code 137: SIGKILL")
+    assert failed == {
+        "attempt": 2,
+        "task_arn": second["taskArn"],
+        "exit_code": 1,
+        "cause": causes.ERROR,
+        "reason": run["reason"],
+        "ended": ended,
+    }
 
 
 def test_a_failed_attempt_is_retried_until_the_retries_are_used_up(world):
@@ -489,6 +640,21 @@ def test_a_task_that_ecs_has_forgotten_counts_as_stopped_without_a_word(world):
 
     assert world.runs.get(run_id)["attempt"] == 2
     assert len(world.ecs.of(run_id)) == 1
+
+
+def test_a_task_that_ecs_does_not_list_but_still_runs_is_stopped_before_another_is_asked_for(world):
+    run_id, task = world.started()
+    world.clock.advance(hours=2)
+    world.ecs.overlooked.add(task["taskArn"])
+    world.tick()
+    assert task["desiredStatus"] == "STOPPED"
+    assert len(world.ecs.of(run_id)) == 1
+    world.ecs.overlooked.clear()
+    world.ecs.stop(task, 75)
+
+    world.tick()
+
+    assert len(world.ecs.of(run_id)) == 2
 
 
 def test_a_task_too_new_for_ecs_to_know_is_left_alone(world):
@@ -597,7 +763,110 @@ def test_a_slot_whose_run_is_not_recorded_is_freed(world):
     assert world.runs.active() == []
 
 
+# --- stuck runs ---
+
+
+def test_a_run_without_a_sign_of_life_is_counted_and_says_so(world):
+    run_id, _ = world.started()
+    world.runs.annotate(run_id, states.RUNNING, reported=world.clock.text())
+    world.clock.advance(minutes=31)
+
+    world.tick()
+
+    assert world.runs.last_tick()["stuck"] == 1
+    assert world.reason(run_id).startswith("no sign of life from attempt 1 since 2026-03-01 12:00 UTC")
+    assert world.state(run_id) == states.RUNNING
+    writes = len(world.wire.called("UpdateItem"))
+    world.tick()
+    assert len(world.wire.called("UpdateItem")) == writes  # it is said once
+    world.runs.annotate(run_id, states.RUNNING, reported=world.clock.text())
+
+    world.tick()
+
+    assert world.runs.last_tick()["stuck"] == 0
+    assert "reason" not in world.runs.get(run_id)
+
+
+def test_each_attempt_has_half_an_hour_to_begin(world):
+    run_id, task = world.started()
+    world.clock.advance(hours=3)
+    world.ecs.stop(task, 1)
+    world.tick()
+    world.clock.advance(minutes=29)
+    world.tick()
+    assert world.runs.last_tick()["stuck"] == 0
+    world.clock.advance(minutes=2)
+
+    world.tick()
+
+    assert world.runs.last_tick()["stuck"] == 1
+    assert "It has been starting since 2026-03-01 15:00 UTC" in world.reason(run_id)
+
+
+# --- what a tick says of itself ---
+
+
+def test_a_tick_records_what_it_did(world):
+    for _ in range(4):
+        world.submit()
+    ended = world.clock.text()
+
+    world.tick()
+
+    assert world.runs.last_tick() == {
+        "run_id": "#dispatcher",
+        "ticked": ended,
+        "seconds": 0,
+        "started": 3,
+        "errors": 0,
+        "active": 3,
+        "queued_seen": 4,
+        "stuck": 0,
+    }
+
+
+def test_a_tick_with_errors_records_them_too(world, capsys):
+    world.ecs.reject("ServerException", "no")
+    world.submit()
+
+    with pytest.raises(TickError):
+        world.tick()
+
+    assert world.runs.last_tick()["errors"] == 1
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["TickErrors"] == 1
+
+
+def test_a_tick_that_cannot_be_recorded_is_an_error(world):
+    run_id = world.submit()
+
+    def fail(when, name):
+        if (when, name) == ("before", "PutItem"):
+            raise ConnectionError("the connection was reset")
+
+    with pytest.raises(TickError):
+        world.tick(around=fail)
+
+    assert len(world.ecs.of(run_id)) == 1
+
+
 # --- lost messages ---
+
+
+def test_a_run_that_much_younger_ones_have_overtaken_gets_another_message(world):
+    world.slots = 1
+    lost = world.record()
+    world.clock.advance(minutes=61)
+    young, _ = world.submit(), world.submit()
+    world.send("people")  # a message that is no run's shows nothing
+
+    world.tick()
+
+    assert world.runs.active() == [young]
+    assert message_body(lost) in world.messages()
+    assert "lost" in world.reason(lost)
+    sent = len(world.messages())
+    world.tick()
+    assert len(world.messages()) == sent
 
 
 def test_a_run_that_lost_its_message_gets_another(world):
