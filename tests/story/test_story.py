@@ -4,7 +4,9 @@ The acts, in order; each builds on the one before:
 
 1. Deploy; deploy again: nothing changes but what the emulator itself cannot keep.
 2. Wrong specs: one message each, exit code not 0, nothing recorded, nothing on the queue.
-3. Train the sample: a training process within 5 s, progress as it comes, a model version in the end.
+3. Train the sample: a training process within 5 s, progress as it comes, a model version in the end. The
+   doctor finds all in order, the log can be read, there are no dead letters; a run that has succeeded is
+   neither cancelled nor begun anew.
 4. Promote: the service answers with that version; a version that does not exist is refused.
 5. Ask over HTTP: plain text, JSON, the page.
 6. The demo, which deploys again while serving: nothing is trained anew, the service goes on undisturbed, and
@@ -134,6 +136,26 @@ def test_3_status_shows_run_and_model(deployment):
     assert ended.returncode == 0
     assert "SUCCEEDED" in ended.stdout
     assert "space:1" in ended.stdout
+
+
+def test_3_operators_find_all_in_order(deployment):
+    doctor = deployment.playbook("playbooks/doctor.yml")
+    assert doctor.returncode == 0
+    assert "WRONG" not in doctor.stdout
+    shown = deployment.playbook("playbooks/logs.yml", "-e", "run=latest")
+    assert shown.returncode == 0
+    assert "space:1 has F" in shown.stdout
+    redriven = deployment.playbook("playbooks/redrive.yml")
+    assert redriven.returncode == 0
+    assert "changed=0" in redriven.stdout
+
+
+@pytest.mark.parametrize("command", ["cancel", "retry"])
+def test_3_what_has_succeeded_is_left_alone(deployment, command: str):
+    ended = deployment.playbook(f"playbooks/{command}.yml", "-e", "run=latest")
+    assert ended.returncode != 0
+    assert "SUCCEEDED" in ended.stdout
+    assert [run["state"] for run in deployment.runs()] == ["SUCCEEDED"]
 
 
 def test_4_promote(deployment):

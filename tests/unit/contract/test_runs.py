@@ -365,6 +365,16 @@ def test_what_became_of_each_attempt_is_kept(runs):
     assert runs.get(run_id)["history"] == [first, second]
 
 
+def test_what_became_of_the_last_attempt_is_kept_too(runs):
+    run_id = running(runs)
+    last = {"attempt": 1, "task_arn": "arn:1", "exit_code": 1, "cause": causes.ERROR, "reason": "it broke"}
+
+    assert runs.move(run_id, states.RUNNING, states.FAILED, 1, last=last, reason="it broke", ended=now())
+    assert not runs.move(run_id, states.RUNNING, states.FAILED, 1, last=last)
+
+    assert runs.get(run_id)["history"] == [last]
+
+
 def test_what_outlives_an_attempt(runs):
     run_id = running(runs)
     runs.annotate(run_id, states.RUNNING, checkpoint={"step": 40}, on_demand=True, reported=now())
@@ -448,6 +458,13 @@ def test_the_last_tick_reads_back_and_is_no_run(runs):
 
 
 # --- listing ---
+
+
+def test_runs_of_a_state_come_oldest_first_if_wanted_so_page_by_page(runs):
+    ids = [queued(runs) for _ in range(5)]
+    for page in (1, 2, 5, None):
+        found = [run["run_id"] for run in runs.in_state(states.QUEUED, oldest_first=True, page=page)]
+        assert found == sorted(ids)
 
 
 def test_runs_of_a_state_come_newest_first_and_no_more_than_asked_for(runs):

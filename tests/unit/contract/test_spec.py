@@ -110,6 +110,12 @@ WRONG = [
     (changed(seed=1.5), "seed", "must be a whole number, not 1.5", "Seed"),
     (changed(retries=True), "retries", "must be a whole number, not true", ""),
     (changed(retries=11), "retries", "must be at most 10, not 11", ""),
+    (
+        changed(resources={"on_demand_after_minutes": 1441}),
+        "resources.on_demand_after_minutes",
+        "must be at most 1440, not 1441",
+        "",
+    ),
     (changed(hyperparameters={"max_steps": 0}), "hyperparameters.max_steps", "must be at least 1, not 0", ""),
     (
         changed(hyperparameters={"max_steps": 10.0}),
