@@ -56,7 +56,7 @@ CAUSES: dict[str, Cause] = {
     STARTING: Cause("its task is on the way: an instance, the image, the container", "goes on", ""),
     NO_CAPACITY: Cause(
         "no instance has room for the task; the reason says for what, and since when",
-        "asks again each minute, for 24 hours at most",
+        "asks again each minute or two, for 24 hours at most",
         "lower resources in the spec, or allow more or larger instances",
     ),
     NO_SPOT: Cause(
@@ -74,7 +74,11 @@ CAUSES: dict[str, Cause] = {
     ),
     IMAGE: Cause("the trainer's image cannot be pulled", _RETRY, "deploy.yml, which builds and pushes it"),
     KILLED: Cause("the trainer was killed from outside its container", _RETRY, "see the instance's own log"),
-    ERROR: Cause("the trainer failed with another exit code", _RETRY, "logs.yml -e run=ID, then retry.yml"),
+    ERROR: Cause(
+        "the trainer failed with another exit code, or ECS said no in words that nobody here knows",
+        _RETRY,
+        "logs.yml -e run=ID, then retry.yml",
+    ),
     VANISHED: Cause("ECS no longer knows the task", _RETRY, "see whether the cluster was changed by hand"),
     OUT_OF_MEMORY: Cause(
         "the trainer needed more memory than it was given",

@@ -20,7 +20,6 @@ import pytest
 from aws_in_memory.dynamodb import cancelled
 from aws_in_memory.wire import Clock, Rejected
 from aws_in_memory.world import World, clients, set_time
-from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -264,9 +263,12 @@ class Interleavings(RuleBasedStateMachine):
         lag=st.sampled_from([0, 2]),
         batch=st.integers(1, 3),
         minutes=st.integers(0, 2),
+        order=st.lists(st.sampled_from(RACE), max_size=40),
     )
-    def begin(self, slots: int, keeps_refusals: bool, lag: int, batch: int, minutes: int) -> None:
-        """Two runs, in the first minutes of which nothing goes wrong."""
+    def begin(
+        self, slots: int, keeps_refusals: bool, lag: int, batch: int, minutes: int, order: list[int | str]
+    ) -> None:
+        """More runs than slots, that dispatchers race for, unless all goes well with them at first."""
         clock = Clock()
         self.patch = pytest.MonkeyPatch()
         set_time(clock, self.patch)
@@ -289,10 +291,12 @@ class Interleavings(RuleBasedStateMachine):
         self.costly: collections.Counter[str] = collections.Counter()  # ends that may use up a retry, by run
         self.strange_words = 0
         done["sequences"] += 1
-        self.submit(messages=1, spot=True, retries=1, wrong=False)
-        self.submit(messages=1, spot=False, retries=1, wrong=False)
+        for spot in (True, False, True, False):
+            self.submit(messages=1, spot=spot, retries=1, wrong=False)
         for _ in range(minutes):
             self.all_goes_well(steps=0)
+        if order:
+            self.race(order, None)
 
     def _around_trainer(self, when: str, operation: str) -> None:
         fault, kind = None, self.trainer_fault
@@ -328,8 +332,8 @@ class Interleavings(RuleBasedStateMachine):
         self.world.runs.move(pick(self._open(), which), open_states, states.CANCELLED, **ended)
 
     def _open(self) -> list[str]:
-        found = self._recorded().items()
-        return [run_id for run_id, run in found if run["state"] not in states.TERMINAL]
+        items = self.world.run_items.items
+        return [run_id for run_id in self.run_ids if items[(run_id,)]["state"]["S"] not in states.TERMINAL]
 
     @precondition(lambda self: len(self.ticks) < MOST_TICKS)
     @rule(steps=st.integers(0, 2))
@@ -643,8 +647,19 @@ def pick(among: list[Any], which: int) -> Any:
 
 def plain(items: dict[tuple[str, ...], Any]) -> dict[str, dict[str, Any]]:
     """What a table holds, by the last part of the key, in Python's types."""
-    read = TypeDeserializer().deserialize
-    return {key[-1]: {name: read(value) for name, value in item.items()} for key, item in items.items()}
+    return {key[-1]: {name: _value(value) for name, value in item.items()} for key, item in items.items()}
+
+
+def _value(value: dict[str, Any]) -> Any:
+    # Cheaper than boto3's reader: each step reads all there is.
+    ((kind, content),) = value.items()
+    if kind == "N":
+        return int(content)
+    if kind == "L":
+        return [_value(each) for each in content]
+    if kind == "M":
+        return {name: _value(each) for name, each in content.items()}
+    return None if kind == "NULL" else content
 
 
 def _ulids(clock: Clock) -> Any:
