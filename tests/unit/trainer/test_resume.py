@@ -31,7 +31,8 @@ from nerforge_trainer import __main__ as trainer, checkpoint, watch
 class Lasting:
     def __init__(self, s3):
         self.s3 = s3
-        for name in os.listdir(plan["home"]):
+        # In the order in which they were made, as S3 dates them.
+        for name in sorted(os.listdir(plan["home"])):
             with open(self.file(name), "rb") as file:
                 s3.put_object(Bucket=conftest.BUCKET, Key=name.replace("+", "/"), Body=file.read())
 
