@@ -32,9 +32,14 @@ Run = dict[str, Any]
 Answer = TypeVar("Answer")
 
 
+def written(time: datetime.datetime) -> str:
+    """A time as records write it: UTC, ISO 8601, to the millisecond."""
+    return time.astimezone(datetime.UTC).isoformat(timespec="milliseconds")
+
+
 def now() -> str:
-    """The time as records write it: UTC, ISO 8601, to the millisecond."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+    """The time, as records write it."""
+    return written(datetime.datetime.now(datetime.UTC))
 
 
 class Runs:

@@ -13,7 +13,7 @@ from demand import Demand
 from nerforge_contract import causes, states
 from nerforge_contract.life import is_stuck, last_sign
 from nerforge_contract.names import TRAINER_CONTAINER, log_stream
-from nerforge_contract.runs import Run
+from nerforge_contract.runs import Run, written
 from nerforge_contract.ulid import is_ulid
 
 Task = dict[str, Any]  # as DescribeTasks gives it
@@ -162,7 +162,7 @@ def after_refusal(run: Run, demand: Demand, refusal: Refusal, now: datetime.date
             demand,
             causes.ERROR,
             f"ECS started no task and said: {refusal.words}",
-            {"refused": _text(now)},
+            {"refused": written(now)},
         )
     since = _waits_since(run, now)
     if _is_tired_of_spot(run, demand, since, now):
@@ -173,7 +173,7 @@ def after_refusal(run: Run, demand: Demand, refusal: Refusal, now: datetime.date
         return decision
     # No task was made, so the attempt stays; but ECS may repeat the answer it gave to a token for a day, so
     # the next request carries another.
-    asked = {"refusals": run.get("refusals", 0) + 1, "refused": _text(now)}
+    asked = {"refusals": run.get("refusals", 0) + 1, "refused": written(now)}
     return Leave(decision.cause, decision.reason, decision.fields | asked)
 
 
@@ -233,7 +233,7 @@ def should_stop(run: Run, task: Task, now: datetime.datetime) -> bool:
 
 def waits_for(run: Run, task: Task, demand: Demand, now: datetime.datetime) -> Leave:
     """What a STARTING run waits for, now that it has a task."""
-    kind = f"{'GPU' if demand.gpus else 'CPU'}{' spot' if _on_spot(run, demand) else ''}"
+    kind = f"{'GPU' if demand.gpus else 'CPU'}{' spot' if on_spot(run, demand) else ''}"
     created = task.get("createdAt")
     since, at = (f" since {_clock(created)}", f" at {_clock(created)}") if created else ("", " just now")
     then = _and_then(run, demand, _waits_since(run, created or now))
@@ -268,7 +268,7 @@ def account_of(
         "exit_code": _trainers_container(task).get("exitCode") if task else None,
         "cause": decision.cause,
         "reason": decision.reason,
-        "ended": _text(now),
+        "ended": written(now),
     }
 
 
@@ -376,14 +376,15 @@ def _wait_for_capacity(
     return TryAgain(
         causes.NO_CAPACITY,
         f"waiting for room since {_clock(since)}: {wants}{_and_then(run, demand, since)}",
-        {"waiting_since": _text(since)},
+        {"waiting_since": written(since)},
     )
 
 
 # --- spot first ---
 
 
-def _on_spot(run: Run, demand: Demand) -> bool:
+def on_spot(run: Run, demand: Demand) -> bool:
+    """Whether the run is to have a spot instance: it asks for one, and spot was not given up."""
     return demand.spot and not run.get("on_demand")
 
 
@@ -391,11 +392,11 @@ def _is_tired_of_spot(run: Run, demand: Demand, since: datetime.datetime, now: d
     """Whether it is time to give spot up; also if it was given up in this attempt, whose task lives on."""
     if demand.spot and run.get("last_spot_attempt") == run["attempt"]:
         return True
-    return _on_spot(run, demand) and now - since >= datetime.timedelta(minutes=demand.on_demand_after_minutes)
+    return on_spot(run, demand) and now - since >= datetime.timedelta(minutes=demand.on_demand_after_minutes)
 
 
 def _and_then(run: Run, demand: Demand, since: datetime.datetime) -> str:
-    if not _on_spot(run, demand):
+    if not on_spot(run, demand):
         return ""
     turn = since + datetime.timedelta(minutes=demand.on_demand_after_minutes)
     return f"; on-demand from {_clock(turn)}"
@@ -432,7 +433,7 @@ def _capacity_wanted(run: Run, words: str, demand: Demand) -> str:
     if "AGENT" in words:
         return "the ECS agent of the instance is not connected. Wait, or terminate that instance"
     if "Capacity is unavailable" in words:
-        change = "set resources.spot to false" if _on_spot(run, demand) else "allow other instance types"
+        change = "set resources.spot to false" if on_spot(run, demand) else "allow other instance types"
         return f"AWS has no capacity of this kind now. Wait, or {change}"
     return f"no {kind} instance can take the task now. Wait, or allow a {larger}"
 
@@ -486,10 +487,6 @@ def _waits_since(run: Run, began: datetime.datetime) -> datetime.datetime:
 
 def _clock(time: datetime.datetime) -> str:
     return time.astimezone(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def _text(time: datetime.datetime) -> str:
-    return time.astimezone(datetime.UTC).isoformat(timespec="milliseconds")
 
 
 def _time(text: str) -> datetime.datetime:

@@ -4,7 +4,7 @@ import hashlib
 from typing import Any
 
 from botocore.exceptions import ClientError
-from decisions import CAPACITY, CONFIGURATION, UNKNOWN, Refusal, Task, classify
+from decisions import CAPACITY, CONFIGURATION, UNKNOWN, Refusal, Task, classify, on_spot
 from demand import Demand
 from nerforge_contract import names
 from nerforge_contract.errors import UserError
@@ -147,7 +147,7 @@ class Tasks:
                 "resources.gpus",
                 "Set device: cpu in the spec, or deploy the training stack with GPU instances",
             )
-        return providers["spot" if demand.spot and not run.get("on_demand") else "on_demand"]
+        return providers["spot" if on_spot(run, demand) else "on_demand"]
 
 
 def attempt_of(task: Task) -> int | None:

@@ -39,7 +39,7 @@ from messages import Message, Messages
 from nerforge_contract import causes, states
 from nerforge_contract.errors import UserError
 from nerforge_contract.life import is_stuck
-from nerforge_contract.runs import Run, Runs
+from nerforge_contract.runs import Run, Runs, written
 from tasks import Tasks, attempt_of
 
 MARGIN_SECONDS = 15  # nothing is begun with less time left: to be cut off does no harm, but costs a minute
@@ -395,7 +395,7 @@ class Dispatcher:
 
     def _resend_lost_messages(self, submitted_before: datetime.datetime) -> None:
         """Runs that should have had their turn by now have lost their message, or never got one."""
-        before, resent_before = _text(submitted_before), self._ago(RESEND_AFTER)
+        before, resent_before = written(submitted_before), self._ago(RESEND_AFTER)
         for run in self._runs.in_state(states.QUEUED, oldest_first=True, page=AT_A_TIME):
             if run["created"] >= before or self._out_of_time():
                 return
@@ -435,13 +435,9 @@ class Dispatcher:
         return self._clock() - age
 
     def _now(self) -> str:
-        return _text(self._clock())
+        return written(self._clock())
 
 
 def log(event: str, run_id: str | None = None, **fields: Any) -> None:
     """Print one line of JSON, which Lambda takes to CloudWatch Logs."""
     print(json.dumps({"event": event, "run": run_id, **fields}), flush=True)
-
-
-def _text(time: datetime.datetime) -> str:
-    return time.isoformat(timespec="milliseconds")
