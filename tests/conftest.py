@@ -20,6 +20,7 @@ if not link.is_symlink():
 
 sys.path[:0] = [
     str(LINKS),
+    str(ROOT / "containers" / "engine"),
     str(ROOT / "containers" / "trainer"),
     str(ROOT / "containers" / "server"),
     str(ROOT / "terraform" / "training" / "dispatcher"),
