@@ -19,7 +19,7 @@ from nerforge_contract.errors import UserError
 from nerforge_contract.models import Model, Models
 from nerforge_contract.runs import Run, Runs, now
 
-from . import progress, publish
+from . import progress, publish, reliability
 from .checkpoint import Checkpoints, Timetable
 from .fetch import Part, fetch_parts
 from .interruption import Interruption
@@ -169,11 +169,12 @@ class Attempt:
         shown: Progress,
         warnings: list[str],
     ) -> dict[str, Any]:
-        """Train the pipeline, evaluate and pack it; returns what the manifest is to say of it."""
+        """Train the pipeline, evaluate, calibrate and pack it; returns what the manifest is to say of it."""
         import spacy
 
         from . import config, docs, package
-        from .evaluate import evaluate
+        from .calibration import calibrate
+        from .evaluate import evaluate, predicted
         from .train import require_device, train
 
         shown.phase(progress.TRAINING)
@@ -195,12 +196,17 @@ class Attempt:
         shown.phase(progress.EVALUATING)
         on = "test" if "test" in parts else "dev"
         trained = spacy.load(best)
-        scores = evaluate(trained, files[on], on)
+        dev = predicted(trained, files["dev"])
+        held_out = dev if on == "dev" else predicted(trained, files[on])
+        scores = evaluate(trained, held_out, on)
         _say(f"best on dev, on {on}: P {scores['p']:.3f}, R {scores['r']:.3f}, F {scores['f']:.3f}")
+        calibration = calibrate(trained, dev, held_out, on)
+        _say(" ".join(reliability.caption(calibration)).rstrip())
         package.pack(best, folder / names.ARTIFACT)
         return {
             "language": trained.lang,
             "scores": scores,
+            "calibration": calibration,
             **package.environment(),
             "config": trained.config.to_str(),
         }
@@ -223,6 +229,7 @@ class Attempt:
         """Upload the version, and register it once it is whole in S3: before that it is none."""
         name = wanted["name"]
         artifact, written = folder / names.ARTIFACT, folder / names.MANIFEST
+        diagram = folder / names.RELIABILITY
         manifest = {
             "format": 1,
             "name": name,
@@ -240,8 +247,11 @@ class Attempt:
             **about,
         }
         written.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        label = names.model_label(name, version)
+        diagram.write_text(reliability.diagram(label, about["calibration"]), encoding="utf-8")
         prefix = names.model_prefix(name, version)
-        for file, media_type in ((artifact, "application/gzip"), (written, "application/json")):
+        media_types = {artifact: "application/gzip", diagram: "image/svg+xml", written: "application/json"}
+        for file, media_type in media_types.items():
             publish.upload(self.s3, self.settings.bucket, prefix + file.name, file, media_type)
         if not self.models.register(manifest):
             raise Superseded

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +15,34 @@ from thinc.util import convert_recursive
 _DIGITS = 6
 
 
-def evaluate(nlp: Language, data: Path, on: str) -> dict[str, Any]:
+def predicted(nlp: Language, data: Path) -> list[Example]:
+    """The examples of a .spacy file, with what the pipeline finds in each as ``predicted``."""
+    examples = list(Corpus(data)(nlp))
+    docs = nlp.pipe(example.predicted for example in examples)
+    for example, doc in zip(examples, docs, strict=True):
+        example.predicted = doc
+    return examples
+
+
+def evaluate(nlp: Language, examples: Sequence[Example], on: str) -> dict[str, Any]:
     """Score a pipeline by spaCy's scorer.
 
     Parameters
     ----------
     nlp:
         The pipeline.
-    data:
-        A .spacy file of examples it was not trained on.
+    examples:
+        Examples it was not trained on, as `predicted` returns them.
     on:
-        The part that ``data`` is: ``test`` or ``dev``.
+        The part that they are: ``test`` or ``dev``.
 
     Returns
     -------
-    ``f``, ``p`` and ``r`` over all labels and of each label (with the ``count`` of its entities in ``data``),
-    all between 0 and 1, and ``on``.
+    ``f``, ``p`` and ``r`` over all labels and of each label (with the ``count`` of its entities in gold), all
+    between 0 and 1, and ``on``.
     """
-    examples = list(Corpus(data)(nlp))
     counts = Counter(entity.label_ for example in examples for entity in example.reference.ents)
-    found = nlp.evaluate(examples)
+    found = Scorer(nlp=nlp).score(examples)
     labels = found["ents_per_type"] or {}
     return _rounded({name: found[f"ents_{name}"] for name in "fpr"}) | {
         "labels": {

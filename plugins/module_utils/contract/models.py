@@ -10,7 +10,7 @@ from . import names
 from .runs import now
 
 COUNTER = "counter"
-_JSON_FIELDS = frozenset({"scores", "labels"})
+_JSON_FIELDS = frozenset({"scores", "labels", "calibration"})
 
 Model = dict[str, Any]
 
@@ -65,6 +65,7 @@ class Models:
             "language": manifest["language"],
             "labels": json.dumps(manifest["labels"]),
             "scores": json.dumps(manifest["scores"]),
+            "calibration": json.dumps(manifest.get("calibration")),  # manifests of old have none
             "prefix": names.model_prefix(name, version),
         }
         try:

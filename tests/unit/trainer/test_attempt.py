@@ -18,7 +18,7 @@ import time
 import pytest
 import spacy
 from nerforge_contract import names, states
-from nerforge_trainer import publish
+from nerforge_trainer import publish, reliability
 from nerforge_trainer.attempt import Attempt, limit_threads
 from nerforge_trainer.interruption import Interruption
 from nerforge_trainer.watch import Watch
@@ -75,7 +75,7 @@ sys.exit(code)
 @pytest.fixture
 def process(root):
     """Start a trainer's process with this data, these hyperparameters and this environment."""
-    folders = (".nerforge/test-path", "containers/trainer", "tests/unit/trainer")
+    folders = (".nerforge/test-path", "containers/engine", "containers/trainer", "tests/unit/trainer")
     path = [str(root / folder) for folder in folders]
     started = []
 
@@ -128,6 +128,14 @@ def test_a_run_ends_with_a_model_that_finds_entities(aws, attempt, wanted, conll
     assert manifest["run"] == settings.run_id
     assert manifest["labels"] == ["LOC", "PER"]
     assert manifest["scores"] == run["scores"]
+    calibration = manifest["calibration"]
+    assert calibration["on"] == "test"
+    assert 0 <= calibration["ece"] < 0.2
+    assert calibration["temperature"] > 0
+    right = sum(one["count"] * one["accuracy"] for one in calibration["bins"])
+    assert right / sum(one["count"] for one in calibration["bins"]) == pytest.approx(run["scores"]["p"])
+    diagram = aws.read(names.model_prefix("people", 1) + names.RELIABILITY).decode()
+    assert diagram == reliability.diagram("people:1", calibration)
     assert manifest["data"]["test"]["entities"] == {"LOC": 64, "PER": 32}
     assert manifest["data"]["test"]["sha256"] == wanted["data"]["test"]["sha256"]
     assert manifest["data"]["train"]["sentences"] == 32
@@ -147,6 +155,7 @@ def test_a_run_ends_with_a_model_that_finds_entities(aws, attempt, wanted, conll
     registered = aws.models.get("people", 1)
     assert registered["sha256"] == manifest["artifact"]["sha256"]
     assert registered["labels"] == ["LOC", "PER"]
+    assert registered["calibration"] == calibration
     printed = capsys.readouterr().out.splitlines()
     assert [line.split(",")[0] for line in printed if line.startswith("step")] == [
         "step 0 of 40",
@@ -164,6 +173,7 @@ def test_without_a_test_part_dev_is_scored(aws, attempt, wanted):
     settings = aws.start(wanted)
     assert attempt(settings) == states.EXIT_DONE
     assert aws.runs.get(settings.run_id)["scores"]["on"] == "dev"
+    assert aws.manifest("people", 1)["calibration"]["on"] == "dev"
 
 
 def test_one_file_is_split_by_sentence_order(aws, attempt, wanted):
@@ -197,6 +207,7 @@ def test_versions_count_up_and_the_same_seed_gives_the_same_bytes(aws, attempt, 
     for settings in (first, second, other):
         assert attempt(settings) == states.EXIT_DONE
     assert aws.read(artifact_key(1)) == aws.read(artifact_key(2)) != aws.read(artifact_key(3))
+    assert aws.manifest("people", 1)["calibration"] == aws.manifest("people", 2)["calibration"]
     assert aws.runs.get(second.run_id)["model"] == "people:2"
 
 

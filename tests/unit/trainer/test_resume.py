@@ -95,7 +95,7 @@ SPEC = {
 @pytest.fixture
 def start(root, tmp_path):
     """Start an attempt of a run as a process; its AWS is the folder ``home``."""
-    folders = (".nerforge/test-path", "containers/trainer", "tests/unit/trainer")
+    folders = (".nerforge/test-path", "containers/engine", "containers/trainer", "tests/unit/trainer")
     path = [str(root / folder) for folder in folders]
     started = []
 
