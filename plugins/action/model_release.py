@@ -12,7 +12,7 @@ from ..module_utils.contract import names
 from ..module_utils.contract.errors import UserError
 from ..module_utils.contract.models import Models
 from ..modules.model_release import DOCUMENTATION
-from ..plugin_utils import logs, service
+from ..plugin_utils import keys, logs, service
 from ..plugin_utils.action import ControlAction
 from ..plugin_utils.release import Deployment, Order, release, withdraw
 from ..plugin_utils.session import Aws, NotDeployed
@@ -58,10 +58,12 @@ class ActionModule(ControlAction):
             key = f"{record['prefix']}{names.MANIFEST}"
             return json.load(aws.client("s3").get_object(Bucket=training["bucket"], Key=key)["Body"])
 
+        ecs = service.Service(aws.client("ecs"), training["cluster_name"], serving["service_name"])
+        template = serving["template_task_definition_arn"]
         return Deployment(
             models=Models(aws.table(training["models_table"])),
-            service=service.Service(aws.client("ecs"), training["cluster_name"], serving["service_name"]),
-            template=serving["template_task_definition_arn"],
+            service=ecs,
+            template=template,
             family=serving["task_definition_family"],
             desired_count=int(serving["desired_count"]),
             manifest=manifest,
@@ -70,4 +72,5 @@ class ActionModule(ControlAction):
                 training["server_log_group"],
                 names.log_stream(names.SERVER_CONTAINER, task),
             ),
+            keys=lambda: keys.edition(aws, ecs.api_keys(template)),
         )

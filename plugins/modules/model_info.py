@@ -11,6 +11,7 @@ version_added: 0.1.0
 description:
   - Reads the model versions of a deployment, with their scores, the aliases that point at them, and which one
     the service serves now.
+  - In its table C(ECE) is the expected calibration error of the entities' scores, from 0, the best, to 1.
 options:
   model:
     description:
@@ -54,6 +55,7 @@ models:
       language: en
       labels: [LOC, ORG, PER]
       scores: {"on": test, f: 0.871, p: 0.88, r: 0.862}
+      calibration: {"on": test, ece: 0.031, ece_uncalibrated: 0.112, temperature: 1.37, bins: []}
       sha256: 5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef
       bytes: 4211200
       prefix: models/people/3/

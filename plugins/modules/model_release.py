@@ -13,6 +13,7 @@ description:
     until ECS says that the rollout is complete, and then moves the alias.
   - A version whose scores do not reach the C(gate) of the spec it was trained from is refused, with the
     figures.
+  - A server that asks for API keys is not rolled out while there is none; M(nerforge.aws.api_key) makes one.
   - If the version does not come up, the service is put back to what it ran before, the alias stays where it
     was, and the task fails with the reason.
   - Each release is a revision of the task definition that Terraform knows nothing of. O(state=absent)
@@ -30,7 +31,7 @@ options:
     description:
       - The version, as C(name:number), C(name@alias), or C(name) for its newest. Needed if O(state=present).
       - C(@serving) is the version that is served now. It is rolled out again if Terraform has changed the
-        task definition since; its gate is not asked again and no alias is moved.
+        task definition since, or the API keys are others; its gate is not asked again and no alias is moved.
     type: str
   alias:
     description: The alias to move.

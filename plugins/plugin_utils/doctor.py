@@ -21,7 +21,7 @@ from typing import Any
 from ..module_utils.contract import causes, life, names, states
 from ..module_utils.contract.errors import UserError
 from ..module_utils.contract.runs import Run, Runs
-from . import run_report
+from . import keys, run_report
 from . import service as serving
 from .listing import told
 from .session import Aws, aws_errors
@@ -378,6 +378,26 @@ def service(site: Site) -> Found:
         yield OK, what, ""
 
 
+def api_keys(site: Site) -> Found:
+    """The server has the keys that it is told to have, and the newest of them."""
+    if site.service is None:
+        return
+    cluster, name = site.training["cluster_name"], site.service["service_name"]
+    ecs = serving.Service(site.aws.client("ecs"), cluster, name)
+    told = ecs.api_keys(site.service["template_task_definition_arn"])
+    edition = keys.edition(site.aws, told)
+    if told is None:
+        yield OK, "the server asks for none", ""
+        return
+    current = ecs.release(serving.primary(ecs.describe())["taskDefinition"])
+    if current.model and current.keys != edition:
+        yield WARNING, "the tasks that run have others than are there now", "Run deploy.yml: it rolls them."
+    elif told == names.api_keys_parameter(site.prefix):
+        yield OK, f"names: {', '.join(keys.open_keys(site.aws, site.prefix).recorded())}", ""
+    else:
+        yield OK, f"the server takes them from {told}", ""
+
+
 # What is looked at, in the order in which it is told. The checks of a lane share boto3's objects, not all of
 # which may be used by several threads.
 LANES: tuple[dict[str, Callable[[Site], Found]], ...] = (
@@ -387,6 +407,7 @@ LANES: tuple[dict[str, Callable[[Site], Found]], ...] = (
         "trainer image": trainer_image,
         "capacity": capacity,
         "service": service,
+        "api keys": api_keys,
     },
     {"dispatcher": dispatcher, "schedule": schedule},
     {"queue": queue, "dead letters": dead_letters},
@@ -401,7 +422,8 @@ LANES: tuple[dict[str, Callable[[Site], Found]], ...] = (
     {"alarms": alarms},
 )
 _SERVICES = (
-    "autoscaling", "cloudwatch", "dynamodb", "ecr", "ecs", "events", "lambda", "s3", "sqs", "ssm", "sts",
+    "autoscaling", "cloudwatch", "dynamodb", "ecr", "ecs", "events", "lambda", "s3", "secretsmanager", "sqs",
+    "ssm", "sts",
 )  # fmt: skip
 
 

@@ -190,7 +190,7 @@ def _parsed(wanted: str) -> tuple[str, int | None, str | None]:
 
 def models_table(found: Iterable[dict[str, Any]]) -> list[str]:
     """Model versions, a line each."""
-    return table(("MODEL", "AGE", "F", "P", "R", "ON", "SERVING", "ALIASES"), map(_model_row, found))
+    return table(("MODEL", "AGE", "F", "P", "R", "ECE", "ON", "SERVING", "ALIASES"), map(_model_row, found))
 
 
 def _model_row(model: dict[str, Any]) -> tuple[str, ...]:
@@ -199,6 +199,7 @@ def _model_row(model: dict[str, Any]) -> tuple[str, ...]:
         model["model"],
         age(seconds_since(model["created"])),
         *(score(scores.get(key)) for key in "fpr"),
+        score((model.get("calibration") or {}).get("ece")),  # a version from before it was measured has none
         scores.get("on", ""),
         "yes" if model["serving"] else "",
         ", ".join(model["aliases"]),

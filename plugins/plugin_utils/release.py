@@ -20,6 +20,7 @@ from ..module_utils.contract import names
 from ..module_utils.contract.errors import UserError
 from ..module_utils.contract.models import Models
 from . import listing
+from .keys import NoKeys
 from .service import Description, Release, Service, primary, why
 from .wording import Say
 
@@ -81,6 +82,9 @@ class Deployment:
         Reads the manifest of a model's record.
     log:
         The last lines that a task wrote.
+    keys:
+        The edition of the API keys that a task started now would have; raises NoKeys if it would have none,
+        and should.
     """
 
     models: Models
@@ -90,25 +94,29 @@ class Deployment:
     desired_count: int
     manifest: Callable[[dict[str, Any]], dict[str, Any]]
     log: Callable[[str], list[str]]
+    keys: Callable[[], str | None]
 
 
 def release(deployment: Deployment, order: Order, say: Say) -> dict[str, Any]:
     """Serve a model version, and then move the alias to it.
 
     Returns ``changed``, ``model``, ``previous`` and ``task_definition``.
-    Raises UserError if there is no such version, it does not pass its gate, it does not come up, or another
-    release comes between; the alias then stays where it was.
+    Raises UserError if there is no such version, it does not pass its gate, the server would find no API key,
+    it does not come up, or another release comes between; the alias then stays where it was.
     """
     description = deployment.service.describe()
     rollout = primary(description)
     current = deployment.service.release(rollout["taskDefinition"])
-    wanted, record = _wanted(deployment, order, current)
+    keys, locked_out = _keys(deployment)
+    wanted, record = _wanted(deployment, order, current, keys)
     if record and not order.force:
         _check_gate(wanted.model, deployment.manifest(record)["spec"].get("gate", {}), record["scores"])
     pointed_at = _pointed_at(deployment, order, record)
     rolls = wanted.model is not None and not (
         current == wanted and rollout.get("rolloutState") == "COMPLETED" and description["desiredCount"]
     )
+    if rolls and locked_out:
+        raise locked_out
     moves = record is not None and pointed_at != record["version"]
     result = {
         "changed": rolls or moves,
@@ -118,6 +126,8 @@ def release(deployment: Deployment, order: Order, say: Say) -> dict[str, Any]:
     }
     if order.dry or not result["changed"]:
         say(_standstill(wanted, rolls, moves))
+        if locked_out:
+            say(str(locked_out))
         return result
     if rolls:
         result["task_definition"] = _roll_out(deployment, wanted, current, description, order.timeout, say)
@@ -182,13 +192,13 @@ def verify(url: str, model: str | None, say: Say, patience: float = _VERIFY_FOR)
     """Ask the server which model it serves until it names this one. Raises UserError if it does not."""
     end = time.monotonic() + patience
     while True:
-        answer = _asked(f"{url.rstrip('/')}/model")
+        answer = _asked(f"{url.rstrip('/')}/ready")  # which is open to those without a key
         if answer == model:
             say(f"{url} answers as {model}")
             return
         if time.monotonic() >= end:
             raise UserError(
-                f"ECS has completed the rollout of {model}, but {url}/model answers: {answer}",
+                f"ECS has completed the rollout of {model}, but {url}/ready answers: {answer}",
                 fix="Check the URL and the load balancer, and promote again; the alias is unmoved.",
             )
         time.sleep(_INTERVAL)
@@ -197,13 +207,23 @@ def verify(url: str, model: str | None, say: Say, patience: float = _VERIFY_FOR)
 # --- steps of a release ---
 
 
-def _wanted(deployment: Deployment, order: Order, current: Release) -> tuple[Release, dict[str, Any] | None]:
+def _keys(deployment: Deployment) -> tuple[str | None, NoKeys | None]:
+    """The edition of the API keys; or why no task can start without there being one."""
+    try:
+        return deployment.keys(), None
+    except NoKeys as error:
+        return None, error
+
+
+def _wanted(
+    deployment: Deployment, order: Order, current: Release, keys: str | None
+) -> tuple[Release, dict[str, Any] | None]:
     """What to pin, and the model's record; no record for what is served anyway."""
     if order.model == SERVING:
-        return Release(current.model, current.sha256, deployment.template), None
+        return Release(current.model, current.sha256, deployment.template, keys), None
     record = listing.resolve(deployment.models, order.model)
     label = names.model_label(record["name"], record["version"])
-    return Release(label, record["sha256"], deployment.template), record
+    return Release(label, record["sha256"], deployment.template, keys), record
 
 
 def _standstill(wanted: Release, rolls: bool, moves: bool) -> str:
@@ -250,10 +270,16 @@ def _roll_out(
     else:
         revision = service.register(deployment.family, wanted)
         service.update(revision, None if description["desiredCount"] else deployment.desired_count)
-        place = f"in place of {current.model}" if current.model else "as the first"
-        say(f"rolling out {wanted.model} {place} ({revision.rpartition('/')[2]})")
-    Rollout(deployment, revision, wanted, description, say).follow(timeout)
-    return revision
+        say(f"rolling out {wanted.model} {_place(wanted, current)} ({revision.rpartition('/')[2]})")
+    return Rollout(deployment, revision, wanted, description, say).follow(timeout)
+
+
+def _place(wanted: Release, current: Release) -> str:
+    if current.model is None:
+        return "as the first"
+    if (current.model, current.template) == (wanted.model, wanted.template):
+        return "with other API keys" if current.keys != wanted.keys else "once more"
+    return f"in place of {current.model}"
 
 
 @dataclass
@@ -282,8 +308,11 @@ class Rollout:
     _labels: dict[str, str] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
 
-    def follow(self, timeout: float) -> None:
-        """Wait until it has succeeded. Raises UserError if it does not; the service is then put back."""
+    def follow(self, timeout: float) -> str:
+        """Wait until it has succeeded; returns the revision that did.
+
+        Raises UserError if it does not; the service is then put back.
+        """
         known = {item["taskDefinition"] for item in self._others()}
         self._told |= {event["id"] for event in self.before["events"]}
         end, said, standing = time.monotonic() + timeout, time.monotonic(), ""
@@ -296,20 +325,24 @@ class Rollout:
                 said, standing = time.monotonic(), line
             state = verdict(description, self.revision, known)
             if state == DONE:
-                return
+                return self.revision
             if state == SUPERSEDED:
-                raise self._superseded(description)
+                self._give_way(primary(description)["taskDefinition"])
             if state == FAILED or time.monotonic() >= end:
                 over = "" if state == FAILED else f"it was not up after {timeout:.0f} s"
                 raise self._failed(description, over)
             time.sleep(_INTERVAL)
 
-    def _superseded(self, description: Description) -> UserError:
-        other = self._label(primary(description)["taskDefinition"])
-        return UserError(
-            f"another release, of {other}, took the place of {self.wanted.model} before it was up",
-            fix="The alias is unmoved. Let the other end, see status.yml, and promote again if need be.",
-        )
+    def _give_way(self, other: str) -> None:
+        """Follow another operator's rollout of the very same. Raises UserError if it is of something else."""
+        if self.deployment.service.release(other) != self.wanted:
+            raise UserError(
+                f"another release, of {self._label(other)}, "
+                f"took the place of {self.wanted.model} before it was up",
+                fix="The alias is unmoved. Let the other end, see status.yml, and promote again if need be.",
+            )
+        self.say(f"somebody else is rolling out the same ({other.rpartition('/')[2]}): following")
+        self.revision = other
 
     def _failed(self, description: Description, over: str) -> UserError:
         stopped = sorted(
@@ -393,7 +426,6 @@ def _tasks(item: dict[str, Any]) -> str:
 def _asked(url: str) -> str:
     try:
         with urllib.request.urlopen(url, timeout=10) as answer:
-            served = json.load(answer)
-            return names.model_label(served["name"], served["version"])
+            return str(json.load(answer)["model"])
     except (OSError, ValueError, LookupError, TypeError) as error:
         return f"{type(error).__name__}: {error}"

@@ -13,6 +13,7 @@ from ..module_utils.contract import names
 from .session import Aws, NotDeployed
 
 TEMPLATE_TAG = "nerforge:template"  # on a release: the revision of Terraform's that it was made from
+KEYS_TAG = "nerforge:keys"  # on a release: the edition of the API keys that it was rolled out for
 PARAMETERS = ("desired_count", "service_name", "task_definition_family", "template_task_definition_arn")
 
 Description = dict[str, Any]
@@ -30,11 +31,15 @@ class Release:
         The artifact's checksum.
     template:
         The revision that this one was made from, where known.
+    keys:
+        The edition of the API keys that tasks have had since; None where the server asks for none. A task
+        reads the keys as it starts, so that it takes a release of its own for all tasks to have them.
     """
 
     model: str | None
     sha256: str | None
     template: str | None
+    keys: str | None = None
 
 
 class Service:
@@ -65,13 +70,19 @@ class Service:
     def release(self, revision: str) -> Release:
         """What a revision of the task definition pins."""
         answer = self._ecs.describe_task_definition(taskDefinition=revision, include=["TAGS"])
-        environment = {
-            item["name"]: item["value"] for item in _server(answer["taskDefinition"]).get("environment", [])
-        }
+        environment = _environment(answer["taskDefinition"])
         tags = {tag["key"]: tag.get("value") for tag in answer.get("tags", [])}
         return Release(
-            environment.get(names.ENV_MODEL), environment.get(names.ENV_MODEL_SHA256), tags.get(TEMPLATE_TAG)
+            environment.get(names.ENV_MODEL),
+            environment.get(names.ENV_MODEL_SHA256),
+            tags.get(TEMPLATE_TAG),
+            tags.get(KEYS_TAG),
         )
+
+    def api_keys(self, revision: str) -> str | None:
+        """Where a revision tells the server to read its API keys; None if it tells of none."""
+        answer = self._ecs.describe_task_definition(taskDefinition=revision, include=["TAGS"])
+        return _environment(answer["taskDefinition"]).get(names.ENV_API_KEYS) or None
 
     def register(self, family: str, release: Release) -> str:
         """Register the template with the release's model pinned, as a new revision. Returns its ARN."""
@@ -84,6 +95,8 @@ class Service:
         tags = {tag["key"]: tag.get("value", "") for tag in answer.get("tags", [])}
         tags = {key: value for key, value in tags.items() if not key.startswith("aws:")}
         tags[TEMPLATE_TAG] = release.template
+        if release.keys:
+            tags[KEYS_TAG] = release.keys
         request["tags"] = [{"key": key, "value": value} for key, value in tags.items()]
         return self._ecs.register_task_definition(**request)["taskDefinition"]["taskDefinitionArn"]
 
@@ -151,6 +164,10 @@ def why(task: dict[str, Any]) -> str:
     if server.get("exitCode") is not None:
         parts.append(f"exit code {server['exitCode']}")
     return "; ".join(dict.fromkeys(part for part in parts if part)) or "no reason given"
+
+
+def _environment(definition: dict[str, Any]) -> dict[str, str]:
+    return {item["name"]: item["value"] for item in _server(definition).get("environment", [])}
 
 
 def _server(definition: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ locals {
   })
 }
 
-# What the server itself may do: read models.
+# What the server itself may do: read models, and the hashes of its API keys.
 resource "aws_iam_role" "task" {
   name               = "${local.name}-task"
   assume_role_policy = local.trust
@@ -31,6 +31,27 @@ resource "aws_iam_role_policy" "task" {
         Effect   = "Allow" # else a missing object reads as forbidden
         Action   = "s3:ListBucket"
         Resource = "arn:${local.partition}:s3:::${local.training.bucket}"
+      },
+    ]
+  })
+}
+
+resource "aws_iam_role_policy" "api_keys" {
+  count = var.api_keys ? 1 : 0
+
+  name = "api-keys"
+  role = aws_iam_role.task.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      var.api_keys_secret_arn == null ? {
+        Effect   = "Allow"
+        Action   = "ssm:GetParameter"
+        Resource = "arn:${local.partition}:ssm:${var.region}:${local.account_id}:parameter${local.api_keys_parameter}"
+        } : {
+        Effect   = "Allow"
+        Action   = "secretsmanager:GetSecretValue"
+        Resource = var.api_keys_secret_arn
       },
     ]
   })

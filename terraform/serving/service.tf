@@ -32,6 +32,7 @@ resource "aws_ecs_service" "server" {
 
   # ECS takes a target group only once a listener uses it, and a task needs its permissions to the last.
   depends_on = [
+    aws_iam_role_policy.api_keys,
     aws_iam_role_policy.execution,
     aws_iam_role_policy.task,
     aws_lb_listener.http,

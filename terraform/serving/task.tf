@@ -2,12 +2,21 @@ locals {
   name        = "${var.prefix}-server"
   server_port = 8080
 
+  # Where the server reads the hashes of its API keys. keys.yml writes the parameter: a state has no secrets.
+  api_keys_parameter = "/${var.prefix}/serving/api_keys"
+  api_keys           = var.api_keys ? coalesce(var.api_keys_secret_arn, local.api_keys_parameter) : null
+
   # Sorted by name, as ECS stores it, so that a second plan finds nothing to change.
-  server_environment = merge({
-    AWS_DEFAULT_REGION = var.region
-    NERFORGE_BUCKET    = local.training.bucket
-    NERFORGE_IMAGE     = var.server_image
-  }, var.container_environment)
+  server_environment = merge(
+    {
+      AWS_DEFAULT_REGION = var.region
+      NERFORGE_BUCKET    = local.training.bucket
+      NERFORGE_IMAGE     = var.server_image
+      NERFORGE_WORKERS   = tostring(max(1, floor(var.cpu / 1024))) # a container sees all CPUs of its instance
+    },
+    var.api_keys ? { NERFORGE_API_KEYS = local.api_keys } : {},
+    var.container_environment,
+  )
 }
 
 # The template of every release: a release is this with a pinned model, registered as a later revision.

@@ -40,7 +40,7 @@ variable "server_image" {
 }
 
 variable "cpu" {
-  description = "CPU units of one server task; 1024 are one vCPU."
+  description = "CPU units of one server task; 1024 are one vCPU. The server runs a process for each whole vCPU, and at least one."
   type        = number
   default     = 1024
 
@@ -51,7 +51,7 @@ variable "cpu" {
 }
 
 variable "memory_mib" {
-  description = "Memory of one server task in MiB; it is killed above it."
+  description = "Memory of one server task in MiB; it is killed above it. Its processes share the model: one takes little more than another."
   type        = number
   default     = 2048
 
@@ -124,6 +124,28 @@ variable "allowed_cidrs" {
   validation {
     condition     = var.certificate_arn == null || length(var.allowed_cidrs) > 0
     error_message = "allowed_cidrs must say who may reach a load balancer that faces the internet (certificate_arn is set), such as [\"203.0.113.0/24\"]."
+  }
+}
+
+variable "api_keys" {
+  description = "Whether the server asks for an API key. keys.yml makes them; a server that is told to have keys does not start without one."
+  type        = bool
+  default     = true
+}
+
+variable "api_keys_secret_arn" {
+  description = "Secrets Manager secret of your own with the hashes of the API keys, in place of the SSM parameter that keys.yml writes. It holds JSON: {\"NAME\": \"SHA-256 OF THE KEY, HEXADECIMAL\"}. Encrypted with the key aws/secretsmanager."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.api_keys_secret_arn == null || can(regex("^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]+$", var.api_keys_secret_arn))
+    error_message = "api_keys_secret_arn must be the ARN of a secret, arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME-SUFFIX, or null."
+  }
+
+  validation {
+    condition     = var.api_keys_secret_arn == null || var.api_keys
+    error_message = "api_keys_secret_arn names the keys of a server that asks for none (api_keys = false): leave out one of the two."
   }
 }
 

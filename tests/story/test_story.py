@@ -8,11 +8,12 @@ The acts, in order; each builds on the one before:
    doctor finds all in order, the log can be read, there are no dead letters; a run that has succeeded is
    neither cancelled nor begun anew.
 4. Promote: the service answers with that version; a version that does not exist is refused.
-5. Ask over HTTP: plain text, JSON, the page.
+5. Ask over HTTP: plain text, JSON, the page, the metrics, the OpenAPI document.
 6. The demo, which deploys again while serving: nothing is trained anew, the service goes on undisturbed, and
    it says where all is.
-7. Stop and start the local AWS, as when the machine is restarted: the model is served again.
-8. Destroy: nothing is left.
+7. Keys: make one, and have the server ask for it; make another in its place, and the first opens nothing.
+8. Stop and start the local AWS, as when the machine is restarted: the model is served again.
+9. Destroy: nothing is left.
 """
 
 import datetime
@@ -128,7 +129,11 @@ def test_3_train_the_sample(deployment):
     objects = deployment.client("s3").list_objects_v2(
         Bucket=deployment.parameter("training/bucket"), Prefix="models/space/1/"
     )["Contents"]
-    assert {Path(item["Key"]).name for item in objects} == {"model.tar.gz", "manifest.json"}
+    assert {Path(item["Key"]).name for item in objects} == {
+        "model.tar.gz",
+        "manifest.json",
+        "reliability.svg",
+    }
 
 
 def test_3_status_shows_run_and_model(deployment):
@@ -179,6 +184,7 @@ def test_5_ask_over_http(deployment):
     ).items()
     for entity in entities:
         assert SENTENCE[entity["start"] : entity["end"]] == entity["text"]
+        assert 0 <= entity["score"] <= 1
 
     answer = deployment.ask("/ner", json.dumps({"texts": [SENTENCE, ""]}).encode(), "application/json")
     assert answer["model"] == "space:1"
@@ -186,6 +192,9 @@ def test_5_ask_over_http(deployment):
 
     with urllib.request.urlopen(f"{deployment.url}/", timeout=10) as page:
         assert page.headers["Content-Type"].startswith("text/html")
+    with urllib.request.urlopen(f"{deployment.url}/metrics", timeout=10) as metrics:
+        assert '"AGENCY"' in metrics.read().decode()
+    assert deployment.ask("/openapi.json")["openapi"].startswith("3.1")
     with pytest.raises(urllib.error.HTTPError) as refused:
         deployment.ask("/ner", b"\xff\xfe")
     assert refused.value.code == 400
@@ -206,7 +215,33 @@ def test_6_the_demo_goes_on_from_what_is_there(deployment):
         assert told in ended.stdout
 
 
-def test_7_stop_and_start_the_local_aws(deployment):
+def test_7_keys(deployment):
+    def play(playbook, *arguments):
+        assert deployment.playbook(f"playbooks/{playbook}.yml", *arguments).returncode == 0
+
+    def key(name):
+        return (deployment.home / "keys" / deployment.prefix / name).read_text().strip()
+
+    def status():
+        try:
+            return deployment.ask("/ner", SENTENCE.encode()) and 200
+        except urllib.error.HTTPError as refused:
+            return refused.code
+
+    play("keys", "-e", "add=first")
+    assert status() == 200  # none is asked for yet
+    play("deploy", "-e", "nerforge_api_keys=true")
+    assert status() == 401
+    deployment.key = key("first")
+    assert status() == 200
+
+    play("keys", "-e", "add=second", "-e", "remove=first")
+    assert status() == 401
+    deployment.key = key("second")
+    assert status() == 200
+
+
+def test_8_stop_and_start_the_local_aws(deployment):
     assert deployment.playbook("playbooks/local.yml", "-e", "local_aws_state=stopped").returncode == 0
     with pytest.raises(urllib.error.URLError):
         deployment.ask("/health")
@@ -221,7 +256,7 @@ def test_7_stop_and_start_the_local_aws(deployment):
             time.sleep(0.5)
 
 
-def test_8_destroy_leaves_nothing(deployment):
+def test_9_destroy_leaves_nothing(deployment):
     assert deployment.playbook("playbooks/destroy.yml", "-e", "keep_local_aws=true").returncode == 0
     left = {
         "buckets": [bucket["Name"] for bucket in deployment.client("s3").list_buckets()["Buckets"]],

@@ -45,6 +45,14 @@ def parameter(prefix: str, stack: str, name: str) -> str:
     return f"/{prefix}/{stack}/{name}"
 
 
+def api_keys_parameter(prefix: str) -> str:
+    """The SSM parameter with the server's API keys, which keys.yml writes and Terraform never sees.
+
+    It holds JSON, ``{"<name of the key>": "<SHA-256 of the key, hexadecimal>"}``.
+    """
+    return f"/{prefix}/serving/api_keys"
+
+
 # --- S3 keys ---
 
 
@@ -60,6 +68,7 @@ def model_prefix(name: str, version: int) -> str:
 
 ARTIFACT = "model.tar.gz"
 MANIFEST = "manifest.json"
+RELIABILITY = "reliability.svg"
 
 
 def checkpoint_prefix(run_id: str) -> str:
@@ -121,7 +130,7 @@ ENV_MODEL_SHA256 = "NERFORGE_MODEL_SHA256"  # server: the pinned checksum of the
 ENV_HOST = "NERFORGE_HOST"  # server: address to bind
 ENV_PORT = "NERFORGE_PORT"  # server: port to bind
 ENV_WORKERS = "NERFORGE_WORKERS"  # server: how many processes answer; left out: as many as it has CPUs
-ENV_API_KEYS = "NERFORGE_API_KEYS"  # server: SSM parameter or secret that holds the keys' hashes; empty: no keys
+ENV_API_KEYS = "NERFORGE_API_KEYS"  # server: SSM parameter or secret with the keys' hashes; empty: no keys
 SERVER_PORT = 8080
 TRAINER_CONTAINER = "trainer"
 SERVER_CONTAINER = "server"

@@ -157,10 +157,79 @@ run "the_task_is_locked_down" {
       } == {
       AWS_DEFAULT_REGION = "eu-central-1"
       AWS_ENDPOINT_URL   = "http://127.0.0.1:4566"
+      NERFORGE_API_KEYS  = "/ner/serving/api_keys"
       NERFORGE_BUCKET    = "ner-models"
       NERFORGE_IMAGE     = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/ner/server:1f2e3d"
+      NERFORGE_WORKERS   = "1"
     }
-    error_message = "The server must be told its region, bucket and image, and what container_environment adds."
+    error_message = "The server must be told its region, bucket, image, keys and processes, and what container_environment adds."
+  }
+}
+
+run "a_process_for_each_whole_vcpu" {
+  variables {
+    cpu = 2560
+  }
+
+  assert {
+    condition = contains(
+      jsondecode(aws_ecs_task_definition.server.container_definitions)[0].environment,
+      { name = "NERFORGE_WORKERS", value = "2" },
+    )
+    error_message = "A task of two and a half vCPUs has work for two processes."
+  }
+}
+
+run "keys_that_the_playbook_makes" {
+  assert {
+    condition = jsondecode(aws_iam_role_policy.api_keys[0].policy).Statement == [{
+      Action   = "ssm:GetParameter"
+      Effect   = "Allow"
+      Resource = "arn:aws:ssm:eu-central-1:123456789012:parameter/ner/serving/api_keys"
+    }]
+    error_message = "The server may read the parameter with its keys, and no other."
+  }
+
+  assert {
+    condition     = !contains([for parameter in aws_ssm_parameter.serving : parameter.name], "/ner/serving/api_keys")
+    error_message = "Terraform must not make the parameter: its value would be in the state."
+  }
+}
+
+run "keys_in_a_secret" {
+  variables {
+    api_keys_secret_arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:ner-keys-a1B2c3"
+  }
+
+  assert {
+    condition = jsondecode(aws_iam_role_policy.api_keys[0].policy).Statement == [{
+      Action   = "secretsmanager:GetSecretValue"
+      Effect   = "Allow"
+      Resource = var.api_keys_secret_arn
+    }]
+    error_message = "The server may read the secret with its keys, and nothing else."
+  }
+
+  assert {
+    condition = contains(
+      jsondecode(aws_ecs_task_definition.server.container_definitions)[0].environment,
+      { name = "NERFORGE_API_KEYS", value = var.api_keys_secret_arn },
+    )
+    error_message = "The server must be told the secret."
+  }
+}
+
+run "no_keys" {
+  variables {
+    api_keys = false
+  }
+
+  assert {
+    condition = length(aws_iam_role_policy.api_keys) == 0 && !contains(
+      [for variable in jsondecode(aws_ecs_task_definition.server.container_definitions)[0].environment : variable.name],
+      "NERFORGE_API_KEYS",
+    )
+    error_message = "A server without keys is told of none, and may read none."
   }
 }
 
@@ -170,7 +239,7 @@ run "the_task_may_only_read_models" {
       { Action = "s3:GetObject", Effect = "Allow", Resource = "arn:aws:s3:::ner-models/models/*" },
       { Action = "s3:ListBucket", Effect = "Allow", Resource = "arn:aws:s3:::ner-models" },
     ]
-    error_message = "The server's role must reach nothing but the models."
+    error_message = "Beside its keys, the server's role must reach nothing but the models."
   }
 
   assert {

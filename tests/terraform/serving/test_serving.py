@@ -61,5 +61,11 @@ def test_the_container_is_the_contracts(source):
     assert f"server_port = {names.SERVER_PORT}" in text
     assert f'name      = "{names.SERVER_CONTAINER}"' in text
     assert f'awslogs-stream-prefix = "{names.SERVER_CONTAINER}"' in text
-    variables = re.search(r"merge\(\{\n(.*?)\n  \}", text, re.DOTALL)[1]
-    assert {names.ENV_BUCKET, names.ENV_IMAGE} <= set(re.findall(r"(\w+) +=", variables))
+    variables = re.search(r"merge\(\n(.*?)\n  \)", text, re.DOTALL)[1]
+    told = {names.ENV_BUCKET, names.ENV_IMAGE, names.ENV_WORKERS, names.ENV_API_KEYS}
+    assert told <= set(re.findall(r"(\w+) +=", variables))
+
+
+def test_the_keys_are_where_the_contract_says(source):
+    parameter = names.api_keys_parameter("${var.prefix}")
+    assert f'api_keys_parameter = "{parameter}"' in source("task")

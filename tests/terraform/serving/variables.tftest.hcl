@@ -22,6 +22,7 @@ run "values_that_cannot_be" {
     desired_count                = 0
     requests_per_task            = 0
     certificate_arn              = "ner.example.com"
+    api_keys_secret_arn          = "ner-keys"
     deregistration_delay_seconds = 3601
     alarm_latency_seconds        = 0
     runbook                      = "our runbook"
@@ -37,6 +38,7 @@ run "values_that_cannot_be" {
     var.desired_count,
     var.requests_per_task,
     var.certificate_arn,
+    var.api_keys_secret_arn,
     var.deregistration_delay_seconds,
     var.alarm_latency_seconds,
     var.runbook,
@@ -52,12 +54,16 @@ run "values_that_do_not_go_together" {
     desired_count   = 3
     max_count       = 2
     certificate_arn = "arn:aws:acm:eu-central-1:123456789012:certificate/1" # and no allowed_cidrs
+
+    api_keys            = false
+    api_keys_secret_arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:ner-keys-a1B2c3"
   }
 
   expect_failures = [
     var.prefix,
     var.max_count,
     var.allowed_cidrs,
+    var.api_keys_secret_arn,
   ]
 }
 

@@ -123,7 +123,8 @@ class Lines(list):
 
 
 class FakeEcs:
-    """One service, and an ECS that rolls it as told: ``up``, ``crash``, ``hang`` or ``usurp``, a step a look.
+    """One service, and an ECS that rolls it as told: ``up``, ``crash``, ``vanish``, ``hang``, ``twin`` or
+    ``usurp``, a step a look.
 
     Every call is checked against botocore's own model, so what it takes is what ECS takes.
     """
@@ -262,6 +263,12 @@ class FakeEcs:
     def _hang(self, ours):
         self._event("was unable to place a task because no container instance met its requirements.")
         yield ours.update(pendingCount=1)
+
+    def _twin(self, ours):
+        yield ours.update(pendingCount=1)
+        self.plot = "up"
+        definition, tags = self.definitions[ours["taskDefinition"]]
+        yield self.do_update_service("nerforge", "nerforge-server", self._add(dict(definition), list(tags)))
 
     def _usurp(self, ours):
         yield ours.update(pendingCount=1)

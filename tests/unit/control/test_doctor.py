@@ -8,6 +8,8 @@ import boto3
 import pytest
 from ansible_collections.nerforge.aws.plugins.module_utils.contract import names
 from ansible_collections.nerforge.aws.plugins.plugin_utils import doctor
+from ansible_collections.nerforge.aws.plugins.plugin_utils import keys as api_keys
+from ansible_collections.nerforge.aws.plugins.plugin_utils.service import KEYS_TAG
 from ansible_collections.nerforge.aws.plugins.plugin_utils.session import Aws
 from botocore.exceptions import ClientError, EndpointConnectionError
 from botocore.validate import ParamValidator
@@ -139,9 +141,10 @@ def trainer(image=f"{REPOSITORY}:1", status="ACTIVE"):
     }
 
 
-def definitions(of_trainer, model="people:3"):
+def definitions(of_trainer, model="people:3", keys=None):
     """DescribeTaskDefinition's answers for the trainer and for the server."""
     environment = [{"name": names.ENV_MODEL, "value": model}] if model else []
+    environment += [{"name": names.ENV_API_KEYS, "value": keys}] if keys else []
     server = {"containerDefinitions": [{"name": "server", "environment": environment}]}
 
     def answer(taskDefinition, include=()):
@@ -210,11 +213,11 @@ def test_all_is_well(site):
     assert [finding for finding in findings if finding.level != doctor.OK or finding.fix] == []
     assert [finding.check for finding in findings] == [
         *("credentials", "training stack", "serving stack", "bucket"),
-        *("task definition", "trainer image", "capacity", "capacity", "capacity", "service"),
+        *("task definition", "trainer image", "capacity", "capacity", "capacity", "service", "api keys"),
         *("dispatcher", "schedule", "queue", "dead letters", "tables", "tables"),
         *("last tick", "slots", "stuck runs", "waiting runs", "failed runs", "alarms"),
     ]
-    assert doctor.summary(findings) == "ok 22"
+    assert doctor.summary(findings) == "ok 23"
     told = "\n".join(line for finding in findings for line in finding.lines())
     for words in (
         "arn:aws:iam::123456789012:user/anna, in us-east-1",
@@ -223,6 +226,7 @@ def test_all_is_well(site):
         "instances: 1, tasks: running 1, waiting 0",
         "cpu-spot: 1 of at most 4 instances",
         "people:3, 1 of 1 tasks, rollout COMPLETED",
+        "the server asks for none",
         "messages: waiting 3, in flight 1",
         "0 of 2 slots are held",
         "none of 1 is on",
@@ -271,6 +275,10 @@ SICK = {
     "no model": (
         {"DescribeTaskDefinition": definitions(trainer(), model=None)},
         *("service", "warning", "no model"),
+    ),
+    "no key": (
+        {"DescribeTaskDefinition": definitions(trainer(), keys="/nerforge/serving/api_keys")},
+        *("api keys", "WRONG", "the server asks for an API key, and there is none yet"),
     ),
     "nobody serves": (
         {"DescribeServices": {"services": [SERVICE | {"runningCount": 0}]}},
@@ -369,21 +377,51 @@ def test_an_image_from_elsewhere_is_not_looked_for_and_that_is_said(site):
     assert finding.level == doctor.OK and "it was not looked for" in finding.what
 
 
+# --- API keys ---
+
+
+def test_keys_are_named_once_the_tasks_have_them(site, stack):
+    told = names.api_keys_parameter("nerforge")
+    site.answers["DescribeTaskDefinition"] = definitions(trainer(), keys=told)
+    keys = api_keys.open_keys(stack.aws, "nerforge")
+    for name in ("shop", "batch"):
+        keys.add(name, "0" * 64)
+    site.published[told] = api_keys.document(keys.recorded())
+    (older,) = found(site, "api keys")
+    assert older.level == doctor.WARNING and "the tasks that run have others" in older.what
+
+    def rolled(taskDefinition, include=()):
+        answer = definitions(trainer(), keys=told)(taskDefinition)
+        return answer | {"tags": [{"key": KEYS_TAG, "value": api_keys.edition(site, told)}]}
+
+    site.answers["DescribeTaskDefinition"] = rolled
+    (named,) = found(site, "api keys")
+    assert (named.level, named.what) == (doctor.OK, "names: batch, shop")
+
+
+def test_keys_in_a_secret_are_not_read(site):
+    secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:ours-a1B2c3"
+    site.answers["DescribeTaskDefinition"] = definitions(trainer(), model=None, keys=secret)
+    site.answers["DescribeSecret"] = {"VersionIdsToStages": {"v1": ["AWSCURRENT"]}}
+    (finding,) = found(site, "api keys")
+    assert (finding.level, finding.what) == (doctor.OK, f"the server takes them from {secret}")
+
+
 # --- the dispatcher's ticks ---
 
 
 @pytest.mark.parametrize(
-    ("tick", "words"),
+    ("since", "errors", "words"),
     [
-        (None, "never ticked"),
-        ({"ticked": ago(minutes=4)}, "last ticked 4m ago"),
-        ({"ticked": ago(seconds=9), "errors": 2}, "2 errors in the last tick"),
+        (None, 0, "never ticked"),
+        ({"minutes": 4}, 0, "last ticked 4m ago"),
+        ({"seconds": 9}, 2, "2 errors in the last tick"),
     ],
 )
-def test_a_dispatcher_that_does_not_tick_as_it_should(site, stack, tick, words):
+def test_a_dispatcher_that_does_not_tick_as_it_should(site, stack, since, errors, words):
     stack.runs._table.delete_item(Key={"run_id": "#dispatcher"})
-    if tick:
-        stack.runs.record_tick(**tick)
+    if since:
+        stack.runs.record_tick(ticked=ago(**since), errors=errors)
     (finding,) = found(site, "last tick")
     assert finding.level == doctor.WRONG and words in finding.what
     assert "/aws/lambda/nerforge-dispatcher" in finding.fix
@@ -477,6 +515,9 @@ def test_a_rule_that_is_disabled_is_enabled_by_the_next_deployment(site):
 
 
 def test_it_asks_for_nothing_that_the_runbook_does_not_name(site, permissions):
+    secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:ours-a1B2c3"
+    site.answers["DescribeTaskDefinition"] = definitions(trainer(), keys=secret)
+    site.answers["DescribeSecret"] = {}
     found(site)
     asked = {
         f"{service}:{operation}"

@@ -135,7 +135,8 @@ def test_the_table_of_runs_fits_a_hundred_columns(runs):
 @pytest.fixture
 def models(stack):
     """people:1, people:2 (in production) and places:1."""
-    for name, version in (("people", 1), ("people", 2), ("places", 1)):
+    measured = {"on": "dev", "temperature": 1.5, "ece": 0.125, "ece_uncalibrated": 0.25, "bins": []}
+    for name, version, calibration in (("people", 1, None), ("people", 2, measured), ("places", 1, measured)):
         stack.models.register(
             {
                 "name": name,
@@ -146,6 +147,7 @@ def models(stack):
                 "language": "en",
                 "labels": ["PER"],
                 "scores": {"f": 0.5, "p": 0.25, "r": 0.75, "on": "dev"},
+                "calibration": calibration,
             }
         )
     stack.models.move_alias("people", "production", 2, None)
@@ -165,10 +167,11 @@ def test_models_with_their_aliases_and_which_is_served(models):
         "0.500",
         "0.250",
         "0.750",
+        "0.125",
         "dev",
         "production",
     ]
-    assert table[2].split()[-1] == "yes"
+    assert table[2].split()[2:] == ["0.500", "0.250", "0.750", "dev", "yes"]  # its calibration is not known
 
 
 def test_one_model_or_one_version_is_listed(models):

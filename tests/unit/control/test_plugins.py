@@ -1,5 +1,6 @@
 """The plugins as Ansible runs them: documented options, real playbooks against moto, plain failures."""
 
+import hashlib
 import http.server
 import json
 import os
@@ -14,11 +15,14 @@ import pytest
 import requests
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.nerforge.aws.plugins.module_utils.contract import names
 from ansible_collections.nerforge.aws.plugins.module_utils.contract import spec as specs
 from ansible_collections.nerforge.aws.plugins.module_utils.contract.runs import now as stamp
 from ansible_collections.nerforge.aws.plugins.plugin_utils.action import argument_spec
 
 MODULES = (
+    "api_key",
+    "api_key_info",
     "dead_letters_redrive",
     "deployment_doctor",
     "model_info",
@@ -255,6 +259,57 @@ def test_what_an_operator_does(site, asked, permissions):
     assert needed <= set().union(*(permissions[command] for command in commands))
 
 
+def test_a_key_is_made_and_revoked_and_never_shown(site, asked, permissions):
+    """Check mode first; the last key of a server that asks for one stays."""
+    parameter = names.api_keys_parameter("nerforge")
+    serve(site.stack.aws, parameter)
+
+    def make(name, path="shop.key"):
+        return {"nerforge.aws.api_key": {"name": name, "path": path}}
+
+    def revoke(name):
+        return {"nerforge.aws.api_key": {"name": name, "state": "absent"}}
+
+    dry = {"check_mode": True}
+    printed, results = site.play(
+        *(make("shop") | dry, make("shop"), make("shop", "other.key"), revoke("shop") | dry, revoke("shop")),
+        *(make("batch", "batch.key"), revoke("shop") | dry, revoke("shop"), revoke("shop")),
+        {"nerforge.aws.api_key_info": {"display": True}},
+        verbose=True,
+    )
+    would, made, again, last_dry, last, second, may, revoked, gone, listed = results
+    assert would["changed"] and would["names"] == []
+    assert made["changed"] and made["names"] == ["shop"] and made["asked"]
+    assert again["failed"] and "there is a key shop already" in again["msg"]
+    assert all(result["failed"] and "shop is the last key" in result["msg"] for result in (last_dry, last))
+    assert second["names"] == ["batch", "shop"]
+    assert may["changed"] and may["names"] == ["batch", "shop"]
+    assert revoked["changed"] and revoked["names"] == ["batch"] and not gone["changed"]
+    assert (listed["names"], listed["source"]) == (["batch"], parameter)
+    assert "keys: batch" in printed
+    assert not (site.folder / "other.key").exists()
+    keys = {name: (site.folder / f"{name}.key").read_text().strip() for name in ("shop", "batch")}
+    published = site.stack.aws.client("ssm").get_parameter(Name=parameter)["Parameter"]["Value"]
+    assert json.loads(published) == {"batch": hashlib.sha256(keys["batch"].encode()).hexdigest()}
+    shown = printed + json.dumps(results)
+    assert "nfk_" not in shown
+    assert not any(hashlib.sha256(key.encode()).hexdigest() in shown for key in keys.values())
+    needed = {f"{service}:{operation}" for service, operation in asked} - {"ssm:GetParameters"}
+    assert {"dynamodb:UpdateItem", "ssm:PutParameter"} <= needed <= permissions["keys.yml"]
+
+
+def serve(aws, api_keys):
+    """What the serving stack leaves behind: a task definition that says where the API keys are."""
+    environment = [{"name": names.ENV_API_KEYS, "value": api_keys}]
+    server = {"name": "server", "image": "server:1", "memory": 512, "environment": environment}
+    registered = aws.client("ecs").register_task_definition(family="server", containerDefinitions=[server])
+    template = registered["taskDefinition"]["taskDefinitionArn"]
+    for name in names.SERVING_PARAMETERS:
+        value = template if name == "template_task_definition_arn" else "1"
+        path = names.parameter("nerforge", "serving", name)
+        aws.client("ssm").put_parameter(Name=path, Value=value, Type="String")
+
+
 def test_failures_come_as_one_message_each(site):
     """Wrong specs, a run that fails, a wrong place: all in one playbook, for Ansible is slow to start."""
     stack, run_id = site.stack, "01JAAAAAAA0000000000000001"
@@ -290,6 +345,9 @@ def test_failures_come_as_one_message_each(site):
         ("training_run_cancel", {"run": run_id}, "it has ended already: FAILED, the task was killed"),
         ("training_run_log", {"lines": 0}, "lines: 0 asked for. Give a number from 1 to 10,000."),
         ("training_run_log", {"attempt": 7}, "attempt 7 has no log"),
+        ("api_key", {"name": "shop"}, "path: no file is named for the key"),
+        ("api_key", {"name": "Shop", "path": "shop.key"}, "name: 'Shop' is no name for a key"),
+        ("api_key_info", {"prefix": "other"}, "not deployed under the prefix other"),
         ("deployment_doctor", {}, "something is wrong with: training stack."),
         ("deployment_doctor", {"prefix": "other"}, "something is wrong with: training stack."),
     ]

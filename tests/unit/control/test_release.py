@@ -7,8 +7,9 @@ import threading
 import pytest
 from ansible_collections.nerforge.aws.plugins.module_utils.contract.errors import UserError
 from ansible_collections.nerforge.aws.plugins.plugin_utils import release as releases
+from ansible_collections.nerforge.aws.plugins.plugin_utils.keys import NoKeys
 from ansible_collections.nerforge.aws.plugins.plugin_utils.release import Deployment, Order, release
-from ansible_collections.nerforge.aws.plugins.plugin_utils.service import TEMPLATE_TAG, Service
+from ansible_collections.nerforge.aws.plugins.plugin_utils.service import KEYS_TAG, TEMPLATE_TAG, Service
 
 SCORES = {"f": 0.6, "p": 0.6, "r": 0.6, "on": "test", "labels": {"PER": {"f": 0.7}, "ORG": {"f": 0.4}}}
 
@@ -24,8 +25,20 @@ def gate():
 
 
 @pytest.fixture
-def site(stack, ecs, gate):
+def keys():
+    """The edition of the API keys, if the server asks for any."""
+    return [None]
+
+
+@pytest.fixture
+def site(stack, ecs, gate, keys):
     """A deployment with people:1 to people:3 trained and none served."""
+
+    def edition():
+        if keys[0] == "none":
+            raise NoKeys("there is none yet", fix="Make one.")
+        return keys[0]
+
     for version in (1, 2, 3):
         stack.models.register(
             {
@@ -47,6 +60,7 @@ def site(stack, ecs, gate):
         desired_count=2,
         manifest=lambda record: {"spec": {"name": record["name"], "gate": gate}},
         log=lambda task: [f"log of {task.rpartition('/')[2]}"],
+        keys=edition,
     )
 
 
@@ -231,6 +245,14 @@ def test_another_release_in_between_is_named(site, ecs, lines):
     assert alias(site) == 1
 
 
+def test_another_release_of_the_same_is_followed(site, ecs, lines):
+    ecs.plot = "twin"
+    result = release(site, order(), lines)
+    assert result["changed"] and result["task_definition"] == ecs.deployments[0]["taskDefinition"]
+    assert "somebody else is rolling out the same (nerforge-server:3): following" in lines
+    assert alias(site) == 1 and ecs.deployments[0]["rolloutState"] == "COMPLETED"
+
+
 def test_an_alias_that_moved_meanwhile_is_not_moved_over(site, lines, monkeypatch):
     monkeypatch.setattr(releases, "_pointed_at", lambda *_: 7)
     with pytest.raises(UserError, match="another release moved people@production meanwhile"):
@@ -260,6 +282,44 @@ def test_serving_rolls_only_when_the_template_changed(site, ecs, lines):
     assert result["changed"] and result["model"] == "people:1"
     assert ecs.definitions[result["task_definition"]][0]["cpu"] == "512"
     assert alias(site) == 1
+
+
+# --- API keys ---
+
+
+def test_a_server_without_a_key_is_not_rolled_out(site, ecs, lines, keys):
+    keys[0] = "none"
+    for dry in (True, False):
+        with pytest.raises(NoKeys, match="there is none yet"):
+            release(site, order(dry=dry), lines)
+    assert len(ecs.definitions) == 1 and ecs.desired == 0 and alias(site) is None
+
+
+def test_a_deployment_without_a_model_says_that_a_key_is_missing(site, lines, keys):
+    keys[0] = "none"
+    assert not release(site, order(releases.SERVING), lines)["changed"]
+    assert lines == ["no model is served yet", "there is none yet. Make one."]
+
+
+def test_other_keys_roll_the_model_in_service_once(site, ecs, lines, keys):
+    keys[0] = "one"
+    first = release(site, order(), lines)
+    assert {"key": KEYS_TAG, "value": "one"} in ecs.definitions[first["task_definition"]][1]
+    assert not release(site, order(releases.SERVING), lines)["changed"]
+    keys[0] = "two"
+    second = release(site, order(releases.SERVING), lines)
+    assert second["changed"] and second["model"] == "people:1"
+    assert ecs.definitions[second["task_definition"]][1].count({"key": KEYS_TAG, "value": "two"}) == 1
+    assert "rolling out people:1 with other API keys" in lines.text
+    assert not release(site, order(), lines)["changed"]
+
+
+def test_where_a_revision_says_the_keys_are(site, ecs):
+    definition = json.loads(json.dumps(ecs.definitions[ecs.template][0]))
+    assert site.service.api_keys(ecs.template) is None
+    told = {"name": "NERFORGE_API_KEYS", "value": "/nerforge/serving/api_keys"}
+    definition["containerDefinitions"][0]["environment"].append(told)
+    assert site.service.api_keys(ecs._add(definition, [])) == "/nerforge/serving/api_keys"
 
 
 # --- the end of all releases ---
@@ -293,12 +353,12 @@ def test_withdrawing_deregisters_every_release_and_nothing_of_terraforms(site, e
 
 @pytest.fixture
 def server():
-    """A server that answers /model with what `answers` holds, the last for ever."""
+    """A server that answers /ready with what `answers` holds, the last for ever."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             answer = answers.pop(0) if len(answers) > 1 else answers[0]
-            self.send_response(200 if self.path == "/model" and answer else 503)
+            self.send_response(200 if self.path == "/ready" and answer else 503)
             self.end_headers()
             self.wfile.write(json.dumps(answer).encode())
 
@@ -315,7 +375,7 @@ def server():
 
 def test_the_url_is_asked_until_it_names_the_version(site, lines, server):
     url, answers = server
-    answers += [None, {"name": "people", "version": 2}, {"name": "people", "version": 1}]
+    answers += [None, {"model": "people:2"}, {"model": "people:1"}]
     release(site, order(verify_url=f"{url}/"), lines)
     assert alias(site) == 1
     assert f"{url}/ answers as people:1" in lines
@@ -323,7 +383,7 @@ def test_the_url_is_asked_until_it_names_the_version(site, lines, server):
 
 def test_a_url_that_names_another_version_leaves_the_alias(server, lines):
     url, answers = server
-    answers += [{"name": "people", "version": 2}]
+    answers += [{"model": "people:2"}]
     with pytest.raises(UserError, match="answers: people:2"):
         releases.verify(url, "people:1", lines, patience=0)
     answers[0] = {"message": "not it"}
