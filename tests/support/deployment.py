@@ -35,12 +35,15 @@ class Deployment:
         The embedded AWS's.
     prefix:
         Begins the name of all that is deployed.
+    key:
+        The API key to ask the server with.
     """
 
     root: Path
     home: Path
     port: int
     prefix: str
+    key: str = ""
 
     @property
     def url(self) -> str:
@@ -113,7 +116,8 @@ class Deployment:
 
     def ask(self, path: str, body: bytes | None = None, kind: str = "text/plain") -> Any:
         """The JSON that the served model answers."""
-        request = urllib.request.Request(f"{self.url}{path}", body, {"Content-Type": kind})
+        headers = {"Content-Type": kind} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
+        request = urllib.request.Request(f"{self.url}{path}", body, headers)
         with urllib.request.urlopen(request, timeout=30) as response:
             return json.load(response)
 

@@ -1,20 +1,24 @@
-"""The server's process: listen, bring the model up meanwhile, and stop cleanly when told to."""
+"""The server's process: listen, have the model fetched, and leave the rest to `nerforge_server.parent`."""
 
-import logging
 import os
-import signal
-import sys
-import tempfile
-import threading
-from pathlib import Path
 
-from nerforge_contract.errors import UserError
+# Read once, when numpy is imported. A worker computes in its one thread; and what starts threads of its own
+# must not be forked.
+for _library in ("BLIS", "MKL", "NUMEXPR", "OMP", "OPENBLAS"):
+    os.environ[f"{_library}_NUM_THREADS"] = "1"
 
-from . import logs
-from .app import create_app
-from .server import Server, listen
-from .serving import Serving, bring_up
-from .settings import Settings
+import logging  # noqa: E402
+import shutil  # noqa: E402
+import sys  # noqa: E402
+import tempfile  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+from nerforge_contract.errors import UserError  # noqa: E402
+
+from . import logs  # noqa: E402
+from .fetching import Fetching  # noqa: E402
+from .listening import listen  # noqa: E402
+from .settings import Settings  # noqa: E402
 
 log = logging.getLogger("nerforge_server")
 
@@ -28,22 +32,16 @@ def main() -> int:
     except UserError as error:
         log.error("%s", error)
         return 1
-    serving = Serving()
-    server = Server(create_app(serving), listener)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: server.stop())
     log.info("Listening at %s:%s", settings.host, settings.port)
-    with tempfile.TemporaryDirectory(prefix="nerforge-server-", ignore_cleanup_errors=True) as scratch:
-        threading.Thread(target=bring_up, args=(serving, settings, Path(scratch)), daemon=True).start()
-        server.run()
-        log.info("Stopping: no new connections, answering what is open")
-        serving.stop()
-        owing = server.drain()
-    if owing:
-        log.error("Stopped with answers owing on %d connections", owing)
-        return 1
-    log.info("Stopped: all requests answered")
-    return 0
+    scratch = Path(tempfile.mkdtemp(prefix="nerforge-server-"))
+    fetching = Fetching(settings, scratch, listener.close)
+    try:
+        from .parent import Parent  # while the child fetches: these imports take a while
+
+        return Parent(settings, listener, fetching).run()
+    finally:
+        fetching.stop()
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 if __name__ == "__main__":

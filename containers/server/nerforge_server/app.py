@@ -1,286 +1,320 @@
-"""The WSGI application: what each path answers."""
+"""The WSGI application: Falcon, with a responder for each operation of `api`."""
 
 import json
 import logging
+import os
 import re
 import time
-import uuid
-from base64 import b64encode
-from hashlib import sha256
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from http import HTTPStatus
-from pathlib import Path
-from typing import Any
+from itertools import chain
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import falcon
-from nerforge_contract import names
+from falcon import mediatypes
 
-from . import problems
+from . import api, bodies, openapi, pages, problems, streams
+from .api import HTML, JSON, LINES, TEXT, Operation
+from .headers import IMMUTABLE, PAGE_HEADERS, SECURITY_HEADERS, STRICT_TRANSPORT
 from .problems import Problem
-from .serving import Serving
 
-MAX_BODY = 1 << 20  # bytes
-MAX_CHARACTERS = 100_000  # of one text, in code points
-MAX_TEXTS = 1_000  # in one request
+if TYPE_CHECKING:
+    from nerforge_engine.recognizer import Entity
 
-TEXT = "text/plain"
-JSON = "application/json"
+    from .keys import Keys
+    from .metrics import Metrics
+    from .serving import Serving
 
-SECURITY_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
+Responder = Callable[[falcon.Request, falcon.Response], None]
+
+MODEL_FACTS = (
+    "name",
+    "version",
+    "language",
+    "labels",
+    "scores",
+    "run",
+    "created",
+    "engine",
+    "engine_reason",
+)  # of the manifest, and of the engine
+
+_CHALLENGE = 'Bearer realm="nerforge"'
+_REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 log = logging.getLogger(__name__)
 
 
-def create_app(serving: Serving) -> falcon.App:
+def create_app(serving: "Serving", keys: "Keys | None", metrics: "Metrics") -> falcon.App:
     """The application that answers from ``serving``.
 
-    | path | answer |
-    |---|---|
-    | ``POST /ner`` | entities, see `Recognition` |
-    | ``GET /health`` | 200 as long as the process answers |
-    | ``GET /ready`` | 200 once the model is loaded and was tried, else 503 and the reason |
-    | ``GET /model`` | the model that answers: name, version, labels, scores, where it came from |
-    | ``GET /`` | a page to try it out |
+    What it offers stands in `api.OPERATIONS`. Errors are RFC 9457 problem details with the member ``fix``.
+    Every answer carries ``X-Request-Id``: the client's own, if it is 1 to 64 letters, digits, dots, hyphens
+    or underscores, else a new one.
 
-    Errors are RFC 9457 problem details with the member ``fix``. Every answer carries ``X-Request-Id``: the
-    client's own, if it is 1 to 64 letters, digits, dots, hyphens or underscores, else a new one.
+    Parameters
+    ----------
+    keys:
+        Who may use the locked operations; None: anybody.
+    metrics:
+        Counts what was answered.
     """
-    app = falcon.App(middleware=[Manners()])
+    app = falcon.App(middleware=[Manners(metrics)])
     problems.install(app)
-    app.add_route("/ner", Recognition(serving))
-    app.add_route("/health", Health())
-    app.add_route("/ready", Ready(serving))
-    app.add_route("/model", Model(serving))
-    app.add_route("/", Page())
+    responders = Responders(serving, metrics, openapi.document(with_keys=keys is not None))
+    routes: dict[str, SimpleNamespace] = {}
+    for operation in api.OPERATIONS:
+        responder = getattr(responders, operation.name)
+        if operation.locked and keys is not None:
+            responder = _locked(responder, keys)
+        for method in _methods(operation):
+            setattr(routes.setdefault(operation.path, SimpleNamespace()), f"on_{method}", responder)
+    for path, route in routes.items():
+        app.add_route(path, route)
+    app.add_route("/docs/{name}", responders.assets)
     return app
 
 
+def _methods(operation: Operation) -> Sequence[str]:
+    return ("get", "head") if operation.method == "GET" else (operation.method.lower(),)
+
+
 class Manners:
-    """What every request gets: an id, the security headers, a line in the log with no word of its text."""
+    """What every request gets: an id, the security headers, its place in the metrics, a line in the log."""
+
+    def __init__(self, metrics: "Metrics") -> None:
+        self._metrics = metrics
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Name the request and start its clock."""
-        given = req.get_header("X-Request-Id", default="")
-        req.context.id = given if re.fullmatch(r"[\w.-]{1,64}", given, re.ASCII) else uuid.uuid4().hex
-        req.context.started = time.perf_counter()
-        resp.set_headers({**SECURITY_HEADERS, "X-Request-Id": req.context.id})
+        context, given = req.context, req.env.get("HTTP_X_REQUEST_ID")
+        context.started = time.perf_counter()
+        context.id = given if given and _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
+        context.texts = 0
+        resp.set_headers(SECURITY_HEADERS)
+        resp.set_header("X-Request-Id", context.id)
+        if req.env.get("HTTP_X_FORWARDED_PROTO") == "https":
+            resp.set_header(*STRICT_TRANSPORT)
 
     def process_response(self, req: falcon.Request, resp: falcon.Response, _resource: Any, _ok: bool) -> None:
-        """Write the request's line."""
+        """Count the request and write its line: now, or when its stream has ended."""
+        if resp.stream is None:
+            self._close(req, resp.status_code)
+        else:
+            resp.stream = self._until_its_end(resp.stream, req, resp.status_code)
+
+    def _until_its_end(self, stream: Iterator[bytes], req: falcon.Request, status: int) -> Iterator[bytes]:
+        try:
+            yield from stream
+        finally:
+            self._close(req, status)
+
+    def _close(self, req: falcon.Request, status: int) -> None:
+        context = req.context
+        seconds = time.perf_counter() - context.started
+        self._metrics.answered(req.uri_template or "", req.method, status, seconds)
         fields = {
             "method": req.method,
             "path": req.path[:200],
-            "status": resp.status_code,
-            "ms": round(1000 * (time.perf_counter() - req.context.started), 1),
-            "texts": req.context.get("texts", 0),
-            "id": req.context.id,
+            "status": status,
+            "ms": round(1000 * seconds, 1),
+            "texts": context.texts,
+            "id": context.id,
         }
+        if "key" in context:
+            fields["key"] = context.key
         log.info("request", extra={"fields": fields})
 
 
-class Recognition:
-    """Entities of one text or many.
+class Responders:
+    """A responder for each operation, by its name."""
 
-    ``text/plain``, UTF-8: the body is the text. Answers the list of its entities::
-
-        [{"text": "London", "tag": "LOC", "start": 42, "end": 48}]
-
-    ``application/json``: ``{"text": "..."}`` answers ``{"model": "people:7", "entities": [...]}``, and
-    ``{"texts": ["...", "..."]}`` answers ``{"model": "people:7", "results": [{"entities": [...]}, ...]}``, a
-    result for each text in the order of the texts.
-
-    ``start`` and ``end`` count Unicode code points (not bytes, not UTF-16 units) from the start of the text
-    exactly as it was sent; ``end`` is the first one after the entity.
-
-    Refused: 400 for a body that is not strict UTF-8 or not the JSON above, 413 over `MAX_BODY`,
-    `MAX_CHARACTERS` or `MAX_TEXTS`, 415 for another content type, 503 with ``Retry-After`` while there is no
-    model, too much is waiting, or the answer takes too long.
-    """
-
-    def __init__(self, serving: Serving) -> None:
+    def __init__(self, serving: "Serving", metrics: "Metrics", document: dict[str, Any]) -> None:
         self._serving = serving
+        self._metrics = metrics
+        self._document = _encode(document)
+        self._page = pages.page()
+        self._docs, assets = pages.docs()
+        self.assets = Assets(assets)
 
-    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+    def recognize(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer the entities of the body's text or texts."""
-        kind = _content_type(req)
-        body = _decode(_read(req))
-        if kind == TEXT:
-            _, [entities] = self._entities(req, [body])
-            _answer(resp, entities)
+        header = req.env.get
+        kind = bodies.media_type(header("CONTENT_TYPE", ""), header("HTTP_CONTENT_ENCODING", "identity"))
+        _check_accepted(header("HTTP_ACCEPT", "*/*"), LINES if kind == LINES else JSON)
+        if kind == LINES:
+            self._stream(req, resp)
             return
-        field, texts = _texts(body)
-        model, results = self._entities(req, texts)
-        if field == "text":
-            _answer(resp, {"model": model, "entities": results[0]})
+        body = bodies.read(req)
+        if kind == TEXT:
+            [result] = self._recognize(req, [bodies.text(body)])
+            _answer(resp, result)
+            return
+        many, texts = bodies.texts(body)
+        results = self._recognize(req, texts)
+        if many:
+            _answer(resp, {"model": self._serving.label, "results": [{"entities": each} for each in results]})
         else:
-            _answer(resp, {"model": model, "results": [{"entities": entities} for entities in results]})
+            _answer(resp, {"model": self._serving.label, "entities": results[0]})
 
-    def _entities(self, req: falcon.Request, texts: list[str]) -> tuple[str, list]:
+    def _recognize(self, req: falcon.Request, texts: list[str]) -> list[list[dict[str, Any]]]:
         req.context.texts = len(texts)
-        for number, text in enumerate(texts, 1):
-            if len(text) > MAX_CHARACTERS:
-                raise Problem(
-                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                    f"Text {number} of {len(texts)} has more than {MAX_CHARACTERS:,} characters.",
-                    "Cut it at a paragraph's end and send the pieces as texts of their own.",
-                )
-        return self._serving.entities(texts)
+        results = self._serving.recognize(texts)
+        self._metrics.entities(entity.label for entities in results for entity in entities)
+        return [_told(text, entities) for text, entities in zip(texts, results, strict=True)]
 
+    def _stream(self, req: falcon.Request, resp: falcon.Response) -> None:
+        answers = streams.answers(bodies.lines(req), self._serving.stream, req.context.id)
+        first = next(answers, None)
+        # As long as nothing is answered, what is wrong with a line is the request's own problem.
+        if first and isinstance(first[1], Problem):
+            raise first[1]
+        resp.stream = self._lines(req, chain((first,) if first else (), answers))
+        resp.content_type = LINES
 
-class Health:
-    """Whether the process is alive, whatever it is busy with."""
+    def _lines(self, req: falcon.Request, answers: Iterable[streams.Answer]) -> Iterator[bytes]:
+        for line, answer in answers:
+            if isinstance(answer, Problem):
+                told = problems.document(answer.status_code, answer.what, answer.fix, line=line.number)
+            else:
+                req.context.texts += 1
+                self._metrics.entities(entity.label for entity in answer)
+                told = {"entities": _told(line.content, answer)}
+            yield _encode({**line.echo, **told}) + b"\n"
 
-    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+    def model(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer what is known about the model."""
+        facts = self._serving.model
+        _answer(
+            resp,
+            {"model": self._serving.label}
+            | {fact: facts[fact] for fact in MODEL_FACTS}
+            | {"sha256": facts["artifact"]["sha256"], "calibration": facts.get("calibration")},
+        )
+
+    def health(self, _req: falcon.Request, resp: falcon.Response) -> None:
         """Answer 200."""
         _answer(resp, {"status": "alive"})
 
-    on_head = on_get
-
-
-class Ready:
-    """Whether new work should be sent here."""
-
-    def __init__(self, serving: Serving) -> None:
-        self._serving = serving
-
-    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+    def ready(self, _req: falcon.Request, resp: falcon.Response) -> None:
         """Answer 200 with the model's name and version, or 503 with the reason."""
         reason = self._serving.unready
         if reason is not None:
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, reason, headers={"Retry-After": "5"})
-        manifest = self._serving.manifest
-        _answer(resp, {"status": "ready", "model": names.model_label(manifest["name"], manifest["version"])})
+        _answer(resp, {"status": "ready", "model": self._serving.label})
+
+    def metrics(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer the counters of all processes."""
+        model = self._serving.label if self._serving.unready is None else ""
+        resp.data = self._metrics.exposition(model)
+        resp.content_type = api.METRICS
+
+    def openapi(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer the OpenAPI document."""
+        resp.data = self._document
+        resp.content_type = JSON
+
+    def docs(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer the page that shows the OpenAPI document."""
+        _answer_page(resp, self._docs)
+
+    def page(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer the page to try it on, which fetches all it shows from the paths beside it."""
+        _answer_page(resp, self._page)
+
+
+class Assets:
+    """The files that the documentation is drawn with."""
+
+    def __init__(self, assets: dict[str, pages.Asset]) -> None:
+        self._assets = assets
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        """Answer the file, or that the client has it already."""
+        asset = self._assets.get(name)
+        if asset is None:
+            raise falcon.HTTPRouteNotFound
+        resp.etag = asset.etag
+        resp.cache_control = IMMUTABLE
+        if any(each in ("*", asset.etag) for each in req.if_none_match or ()):
+            resp.status = falcon.HTTP_304
+            return
+        resp.data = asset.content
+        resp.content_type = asset.media_type
 
     on_head = on_get
 
 
-class Model:
-    """The model that answers."""
+def _locked(responder: Responder, keys: "Keys") -> Responder:
+    """The same responder behind the door."""
 
-    def __init__(self, serving: Serving) -> None:
-        self._serving = serving
+    def respond(req: falcon.Request, resp: falcon.Response) -> None:
+        scheme, _, presented = req.env.get("HTTP_AUTHORIZATION", "").partition(" ")
+        presented = presented.strip()
+        if scheme.lower() != "bearer" or not presented:
+            _challenge("This needs an API key.", _CHALLENGE)
+        name = keys.name_of(presented)
+        if name is None:
+            _challenge("The API key opens nothing here.", f'{_CHALLENGE}, error="invalid_token"')
+        req.context.key = name
+        responder(req, resp)
 
-    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer what the model's manifest says about it."""
-        manifest = self._serving.manifest
-        facts = ("name", "version", "language", "labels", "scores", "run", "created")
-        _answer(
-            resp,
-            {"model": names.model_label(manifest["name"], manifest["version"])}
-            | {fact: manifest[fact] for fact in facts}
-            | {"sha256": manifest["artifact"]["sha256"]},
-        )
-
-    on_head = on_get
+    return respond
 
 
-class Page:
-    """A page to paste a text into and see its entities marked."""
-
-    def __init__(self) -> None:
-        self._page = Path(__file__).with_name("page.html").read_bytes()
-        self._policy = _page_policy(self._page)
-
-    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer the page, which fetches all it shows from the paths beside it."""
-        resp.data = self._page
-        resp.content_type = "text/html; charset=utf-8"
-        resp.set_header("Content-Security-Policy", self._policy)
-
-    on_head = on_get
-
-
-def _page_policy(page: bytes) -> str:
-    """The content security policy that allows the page's own script and style, by hash, and nothing else."""
-    script, style = (
-        b64encode(sha256(re.search(rb"<%s>(.*?)</%s>" % (tag, tag), page, re.DOTALL)[1]).digest()).decode()
-        for tag in (b"script", b"style")
+def _challenge(what: str, challenge: str) -> None:
+    raise Problem(
+        HTTPStatus.UNAUTHORIZED,
+        what,
+        "Send the header Authorization: Bearer, with a key that the server's operator gave you.",
+        headers={"WWW-Authenticate": challenge},
     )
-    return (
-        f"default-src 'none'; script-src 'sha256-{script}'; style-src 'sha256-{style}'; connect-src 'self'; "
-        "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
 
 
-def _content_type(req: falcon.Request) -> str:
-    kind, parameters = falcon.parse_header(req.content_type or "")
-    charset = parameters.get("charset", "utf-8").lower()
-    encoding = req.get_header("Content-Encoding", default="identity").lower()
-    kind = kind.lower()
-    if kind not in (TEXT, JSON) or charset not in ("utf-8", "utf8") or encoding != "identity":
-        raise Problem(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            f"The body must be {TEXT} or {JSON}, in UTF-8, not compressed.",
-            f"Set Content-Type to {TEXT} for one bare text, or to {JSON}.",
-            headers={"Accept": f"{TEXT}, {JSON}"},
-        )
-    return kind
-
-
-def _read(req: falcon.Request) -> bytes:
-    if (req.content_length or 0) > MAX_BODY:
-        raise Problem(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            f"The body has more than {MAX_BODY:,} bytes.",
-            "Send the texts in several requests.",
-        )
-    return req.bounded_stream.read()
-
-
-def _decode(body: bytes) -> str:
+@lru_cache(maxsize=64)
+def _check_accepted(accept: str, kind: str) -> None:
     try:
-        return body.decode("utf-8")
-    except UnicodeDecodeError as error:
+        accepted = mediatypes.quality(kind, accept) > 0
+    except ValueError:  # it makes no sense: as good as none
+        accepted = True
+    if not accepted:
         raise Problem(
-            HTTPStatus.BAD_REQUEST, f"The body is not UTF-8 at byte {error.start}.", "Encode it as UTF-8."
-        ) from None
-
-
-def _texts(body: str) -> tuple[str, list[str]]:
-    """Which field the JSON body has, ``text`` or ``texts``, and its texts."""
-    fix = 'Send {"text": "..."} or {"texts": ["...", "..."]}.'
-    try:
-        document = json.loads(body)
-    except json.JSONDecodeError as error:
-        raise Problem(
-            HTTPStatus.BAD_REQUEST, f"The body is not JSON at character {error.pos}.", fix
-        ) from None
-    except (ValueError, RecursionError):
-        raise Problem(
-            HTTPStatus.BAD_REQUEST, "The body's JSON is too deep or its numbers too long.", fix
-        ) from None
-    match document:
-        case {"text": str(text), **rest} if not rest:
-            field, texts = "text", [text]
-        case {"texts": [*texts], **rest} if not rest and all(isinstance(text, str) for text in texts):
-            field = "texts"
-        case _:
-            raise Problem(
-                HTTPStatus.BAD_REQUEST,
-                "The body must be an object with the one field text (a string) or texts (a list of strings).",
-                fix,
-            )
-    if len(texts) > MAX_TEXTS:
-        raise Problem(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            f"There are more than {MAX_TEXTS:,} texts.",
-            "Send them in several requests.",
+            HTTPStatus.NOT_ACCEPTABLE,
+            f"The answer to this request is {kind}, which the Accept header does not allow.",
+            f"Allow {kind} in Accept, or leave the header out.",
         )
-    for number, text in enumerate(texts, 1):
-        if half := re.search("[\ud800-\udfff]", text):
-            raise Problem(
-                HTTPStatus.BAD_REQUEST,
-                f"Text {number} of {len(texts)} holds half of a surrogate pair at character {half.start()}.",
-                "Escape characters beyond U+FFFF as both halves, or send them unescaped.",
-            )
-    return field, texts
+
+
+def _told(text: str, entities: Sequence["Entity"]) -> list[dict[str, Any]]:
+    """Entities of a text as they are answered."""
+    return [
+        {
+            "text": text[start:end],
+            "tag": label,
+            "start": start,
+            "end": end,
+            "score": None if score is None else round(score, 4),
+        }
+        for start, end, label, score in entities
+    ]
+
+
+_encode_text = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def _encode(document: Any) -> bytes:
+    return _encode_text(document).encode()
 
 
 def _answer(resp: falcon.Response, document: Any) -> None:
-    resp.data = json.dumps(document, ensure_ascii=False).encode()
+    resp.data = _encode(document)
     resp.content_type = JSON
+
+
+def _answer_page(resp: falcon.Response, page: pages.Page) -> None:
+    resp.data = page.content
+    resp.content_type = HTML
+    resp.set_headers(PAGE_HEADERS)
+    resp.set_header("Content-Security-Policy", page.policy)

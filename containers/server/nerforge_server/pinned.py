@@ -1,4 +1,4 @@
-"""The pinned model version: fetched from S3, checked against its pin, unpacked and loaded."""
+"""The pinned model version: fetched from S3, checked against its pin, and unpacked."""
 
 import hashlib
 import json
@@ -7,16 +7,13 @@ import tarfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import ClientError
 from nerforge_contract import names
 from nerforge_contract.errors import UserError
 
 from .settings import Settings
-
-if TYPE_CHECKING:
-    from spacy.language import Language
 
 _CHUNK = 1 << 20  # bytes
 _PROMOTE = "Promote the version again; if that does not help, train it anew."
@@ -109,16 +106,6 @@ def unpack(artifact: Path, folder: Path) -> None:
                     shutil.copyfileobj(source, copy)
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise UserError(f"it cannot be unpacked: {error}", artifact.name, _PROMOTE) from error
-
-
-def load(folder: Path, label: str) -> "Language":
-    """The pipeline in this folder; UserError if spaCy cannot load it."""
-    import spacy  # takes a second, in which the server already answers that it is alive
-
-    try:
-        return spacy.load(folder)
-    except Exception as error:  # what spaCy raises over a broken folder is of any type
-        raise UserError(f"spaCy cannot load it: {type(error).__name__}: {error}", label, _PROMOTE) from error
 
 
 def _manifest(content: bytes, pin: Pin) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import json
 import logging
 from http import HTTPStatus
+from typing import Any
 
 import falcon
 
@@ -13,7 +14,7 @@ CONTENT_TYPE = "application/problem+json"
 # What to do about the errors that come from the HTTP layer itself.
 _FIXES = {
     400: "Send a well-formed HTTP/1.1 request.",
-    404: "The paths are /, /ner, /health, /ready and /model.",
+    404: "The document at /openapi.json lists the paths, and /docs shows them.",
     405: "The Allow header names the methods of this path.",
     413: "Send less in one request.",
     431: "Send fewer or shorter headers.",
@@ -41,42 +42,53 @@ class Problem(falcon.HTTPError):
         self, status: HTTPStatus, what: str, fix: str = "", headers: dict[str, str] | None = None
     ) -> None:
         super().__init__(status, description=what, headers=headers)
-        self.fix = fix
+        self.what, self.fix = what, fix
+
+
+def document(status: int, what: str = "", fix: str = "", **more: Any) -> dict[str, Any]:
+    """A problem as an object; ``what`` and ``fix`` default to what the status itself says.
+
+    ``more`` are members of its own, such as the line of a stream that it is about.
+    """
+    known = HTTPStatus(status)
+    fix = fix or _FIXES.get(status, "")
+    return {
+        "type": "about:blank",  # the status says it all: https://www.rfc-editor.org/rfc/rfc9457#section-4.2.1
+        "title": known.phrase,
+        "status": int(status),
+        "detail": what or known.description or known.phrase,
+        **({"fix": fix} if fix else {}),
+        **more,
+    }
 
 
 def body(status: int, what: str = "", fix: str = "") -> bytes:
-    """A problem details document; ``what`` and ``fix`` default to what the status itself says."""
-    problem = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": what or HTTPStatus(status).description or HTTPStatus(status).phrase,
-        "fix": fix or _FIXES.get(status, ""),
-    }
-    return json.dumps(
-        {key: value for key, value in problem.items() if value != ""}, ensure_ascii=False
-    ).encode()
+    """A problem as the body of an answer."""
+    return json.dumps(document(status, what, fix), ensure_ascii=False).encode()
+
+
+def of(error: Exception, request_id: str) -> Problem:
+    """What a client is told about an error. One that nobody foresaw is logged with the request's id."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, Unavailable):
+        retry = {"Retry-After": str(error.retry_after)}
+        return Problem(HTTPStatus.SERVICE_UNAVAILABLE, error.what, error.fix, headers=retry)
+    log.error("A request failed", exc_info=error, extra={"fields": {"id": request_id}})
+    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The server failed over this request.")
 
 
 def install(app: falcon.App) -> None:
     """Make every error of this app a problem details document."""
     app.set_error_serializer(_serialize)
-    app.add_error_handler(Unavailable, _unavailable)
-    app.add_error_handler(Exception, _unexpected)
+    app.add_error_handler(Exception, _handle)
+
+
+def _handle(req: falcon.Request, _resp: falcon.Response, error: Exception, _params: dict) -> None:
+    raise of(error, req.context.get("id", ""))
 
 
 def _serialize(_req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError) -> None:
     own = isinstance(error, Problem)  # Falcon's own descriptions quote the request
-    resp.data = body(error.status_code, error.description if own else "", error.fix if own else "")
+    resp.data = body(error.status_code, error.what if own else "", error.fix if own else "")
     resp.content_type = CONTENT_TYPE
-
-
-def _unavailable(_req: falcon.Request, _resp: falcon.Response, error: Unavailable, _params: dict) -> None:
-    raise Problem(
-        HTTPStatus.SERVICE_UNAVAILABLE, error.what, error.fix, headers={"Retry-After": str(error.retry_after)}
-    )
-
-
-def _unexpected(req: falcon.Request, _resp: falcon.Response, error: Exception, _params: dict) -> None:
-    log.error("A request failed", exc_info=error, extra={"fields": {"id": req.context.get("id")}})
-    raise Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The server failed over this request.")

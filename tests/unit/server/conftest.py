@@ -1,13 +1,7 @@
-"""A small trained model, as the trainer leaves it in S3, and an S3 to fetch it from."""
+"""A small trained model, as the trainer leaves it in S3, an S3 to fetch it from, and servers of it."""
 
 import copy
-import hashlib
-import io
-import itertools
 import json
-import tarfile
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import boto3
@@ -15,63 +9,15 @@ import pytest
 import spacy
 from moto import mock_aws
 from nerforge_contract import names
-from spacy.training import Example
-
-BUCKET = "models-of-the-test"
-MODEL = ("people", 7)
-LABEL = names.model_label(*MODEL)
-
-PEOPLE = ["Ada Lovelace", "Kofi Annan", "Marie Curie", "José Saramago", "Grace Hopper", "Tim"]
-PLACES = ["London", "New York", "Genève", "Kyōto", "Oslo", "Cape Town"]
-FRAMES = ["{} went to {} .", "In {1} we met {0} .", "🌍🌍 {} lives near {} now .", "Nobody saw {} leave {} ."]
-
-
-def _examples(nlp):
-    for frame, person, place in itertools.product(FRAMES, PEOPLE, PLACES):
-        text = frame.format(person, place)
-        spans = [
-            (text.index(name), text.index(name) + len(name), label)
-            for name, label in ((person, "PER"), (place, "LOC"))
-        ]
-        yield Example.from_dict(nlp.make_doc(text), {"entities": spans})
+from support import serving
+from support.serving import BUCKET, MODEL
 
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory) -> Path:
     """A pipeline's folder: entity recognition, PER and LOC, trained in a few seconds."""
-    nlp = spacy.blank("en")
-    tok2vec = {
-        "@architectures": "spacy.HashEmbedCNN.v2",
-        "pretrained_vectors": None,
-        "width": 48,
-        "depth": 2,
-        "embed_size": 1000,
-        "window_size": 1,
-        "maxout_pieces": 3,
-        "subword_features": True,
-    }
-    nlp.add_pipe(
-        "ner",
-        config={
-            "model": {
-                "@architectures": "spacy.TransitionBasedParser.v2",
-                "state_type": "ner",
-                "extra_state_tokens": False,
-                "hidden_width": 48,
-                "maxout_pieces": 2,
-                "use_upper": True,
-                "tok2vec": tok2vec,
-            }
-        },
-    )
-    spacy.util.fix_random_seed(1)
-    examples = list(_examples(nlp))
-    optimizer = nlp.initialize(lambda: examples)
-    for _ in range(8):
-        for start in range(0, len(examples), 16):
-            nlp.update(examples[start : start + 16], sgd=optimizer)
     folder = tmp_path_factory.mktemp("model")
-    nlp.to_disk(folder)
+    serving.train(folder)
     return folder
 
 
@@ -98,38 +44,13 @@ def spacy_finds(model_folder):
 @pytest.fixture(scope="session")
 def artifact(model_folder) -> bytes:
     """The model's folder as the trainer packs it."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        for path in sorted(model_folder.iterdir()):
-            archive.add(path, path.name)
-    return packed.getvalue()
+    return serving.pack(model_folder)
 
 
 @pytest.fixture(scope="session")
 def true_manifest(artifact) -> dict:
     """The model's manifest as the trainer writes it."""
-    name, version = MODEL
-    return {
-        "format": 1,
-        "name": name,
-        "version": version,
-        "run": "01JD0000000000000000000000",
-        "created": "2026-01-02T03:04:05.678+00:00",
-        "language": "en",
-        "labels": ["LOC", "PER"],
-        "scores": {
-            "f": 0.9,
-            "p": 0.95,
-            "r": 0.85,
-            "on": "test",
-            "labels": {label: {"f": 0.9, "p": 0.95, "r": 0.85, "count": 20} for label in ("LOC", "PER")},
-        },
-        "artifact": {
-            "file": names.ARTIFACT,
-            "sha256": hashlib.sha256(artifact).hexdigest(),
-            "bytes": len(artifact),
-        },
-    }
+    return serving.manifest_of(artifact)
 
 
 @pytest.fixture
@@ -141,11 +62,7 @@ def manifest(true_manifest) -> dict:
 @pytest.fixture(scope="session")
 def environment(artifact) -> dict[str, str]:
     """The variables of a server that is told to serve the model."""
-    return {
-        names.ENV_MODEL: LABEL,
-        names.ENV_MODEL_SHA256: hashlib.sha256(artifact).hexdigest(),
-        names.ENV_BUCKET: BUCKET,
-    }
+    return serving.environment_of(artifact)
 
 
 @pytest.fixture
@@ -181,39 +98,43 @@ def s3(_s3_client):
     _s3_client.delete_bucket(Bucket=BUCKET)
 
 
-class _S3(BaseHTTPRequestHandler):
-    def do_GET(self):
-        if self.server.faults:
-            self.send_response(self.server.faults.pop(0))
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        content = self.server.objects.get(self.path.partition("?")[0])
-        error = b"<Error><Code>NoSuchKey</Code></Error>"
-        self.send_response(404 if content is None else 200)
-        self.send_header("Content-Length", str(len(error if content is None else content)))
-        self.end_headers()
-        self.wfile.write(error if content is None else content)
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture(scope="session")
-def s3_over_http(true_manifest, artifact):
-    """The same model behind a port on loopback, for a server in a process of its own.
+def aws(artifact):
+    """The same model behind a port on loopback, for a server in a process of its own."""
+    aws = serving.AWS(artifact)
+    yield aws
+    aws.close()
 
-    Attributes: ``url``; ``faults``, the statuses of the next answers.
-    """
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _S3)
-    prefix = f"/{BUCKET}/{names.model_prefix(*MODEL)}"
-    server.objects = {
-        prefix + names.MANIFEST: json.dumps(true_manifest).encode(),
-        prefix + names.ARTIFACT: artifact,
-    }
-    server.faults = []
-    server.url = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+@pytest.fixture
+def start(environment, aws, tmp_path):
+    """Start a server with some of its variables changed; it is killed at the test's end if it still runs."""
+    started = []
+
+    def start(**changed: str) -> serving.Server:
+        folder = tmp_path / str(len(started))
+        started.append(serving.Server(environment | changed, aws.url, folder))
+        return started[-1]
+
+    yield start
+    aws.faults.clear()
+    aws.parameters.clear()
+    for server in started:
+        server.kill()
+
+
+@pytest.fixture
+def server(start):
+    """A server that answers, the test's own to stop."""
+    server = start()
+    server.wait_ready()
+    return server
+
+
+@pytest.fixture(scope="module")
+def shared(environment, aws, tmp_path_factory):
+    """A server that answers, for the tests that leave it running."""
+    server = serving.Server(environment, aws.url, tmp_path_factory.mktemp("shared"))
+    server.wait_ready()
     yield server
-    server.shutdown()
-    server.server_close()
+    server.kill()

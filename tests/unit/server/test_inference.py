@@ -1,198 +1,321 @@
-"""The inference thread: batches, fairness, limits, failures, memory."""
+"""The scheduler with a hub and a clock of its own: batches, fairness, long texts, limits, streams."""
 
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+import itertools
 
 import pytest
-from nerforge_server import inference
+from greenlet import GreenletExit, greenlet
+from nerforge_engine.recognizer import Entity, recognizer
+from nerforge_server import inference as scheduling
 from nerforge_server.inference import Inference, Unavailable
 
 
-class Doc:
-    """A document whose one entity is the text itself."""
-
-    def __init__(self, text: str) -> None:
-        span = type("Span", (), {"text": text, "label_": "ALL", "start_char": 0, "end_char": len(text)})
-        self.ents = [span]
-
-
-class Pipeline:
-    """Stands in for a pipeline: notes its batches, can be held up, and fails over the text 'poison'."""
+class Clock:
+    """Seconds that pass only when somebody says so."""
 
     def __init__(self) -> None:
-        self.batches: list[list[str]] = []
-        self.go_on = threading.Event()
-        self.go_on.set()
-        self.working = threading.Event()
-        self.zones_open = 0
-        self.threads: set[int] = set()
+        self.now = 1000.0
 
-    @contextmanager
-    def memory_zone(self):
-        self.zones_open += 1
-        yield
-        self.zones_open -= 1  # like spaCy's: not reached if the block raises
+    def __call__(self) -> float:
+        return self.now
 
-    def pipe(self, texts, batch_size):
-        assert self.zones_open == 1
-        assert batch_size == len(texts)
-        self.batches.append(list(texts))
-        self.threads.add(threading.get_ident())
-        self.working.set()
-        assert self.go_on.wait(10)
-        for text in texts:
-            if text == "poison":
-                raise ValueError(text)
-            yield Doc(text)
+
+class Recognizer:
+    """Notes its work, takes 10 us a character by the clock, and fails over the text 'poison'.
+
+    The one entity of a text is the text itself. A text in pieces takes 1,000 characters a piece.
+    """
+
+    engine, reason = "stub", "a test"
+    pace = 1e-5
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.work: list[list[str] | str] = []
+
+    def entities(self, texts):
+        self.work.append(list(texts))
+        self.clock.now += self.pace * sum(map(len, texts))
+        if "poison" in texts:
+            raise ValueError("poison")
+        return [[Entity(0, len(text), "ALL", 0.5)] for text in texts if text != "drop"]
+
+    def piecewise(self, text):
+        for _ in range(0, len(text), 1000):
+            self.work.append(text[:10])
+            self.clock.now += self.pace * 1000
+            yield None
+        if text.startswith("poison"):
+            raise ValueError("poison")
+        yield [Entity(0, len(text), "ALL", 0.5)]
+
+
+class Meter:
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[int, float]] = []
+        self.open: list[int] = []  # after each turn
+
+    def batch(self, texts, seconds):
+        self.batches.append((texts, seconds))
+
+    def waiting(self, requests):
+        self.open.append(requests)
+
+
+class Client:
+    """A request in a greenlet, as the server runs it."""
+
+    def __init__(self, inference: Inference, texts) -> None:
+        self.answers = self.error = None
+        self._ask = lambda: inference.recognize(texts)
+        self.greenlet = greenlet(self._run)
+        self.greenlet.switch()
+
+    def _run(self) -> None:
+        try:
+            self.answers = self._ask()
+        except Exception as error:
+            self.error = error
+
+    @property
+    def lengths(self) -> list[int]:
+        return [entities[0].end for entities in self.answers]
 
 
 @pytest.fixture
-def pipeline():
-    return Pipeline()
+def clock():
+    return Clock()
 
 
 @pytest.fixture
-def pool():
-    with ThreadPoolExecutor(100) as pool:
-        yield pool
+def stub(clock):
+    return Recognizer(clock)
 
 
-def _hold(pipeline, ask, pool, texts=("first",)):
-    """Have the inference thread busy with these texts until ``pipeline.go_on`` is set."""
-    pipeline.go_on.clear()
-    pipeline.working.clear()
-    held = pool.submit(ask, list(texts))
-    assert pipeline.working.wait(5)
-    return held
+@pytest.fixture
+def make(stub, clock):
+    """An inference over the stub."""
+    return lambda **changed: Inference(stub, clock=clock, **changed)
 
 
-def _wait_until(condition) -> None:
-    limit = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < limit
-        time.sleep(0.005)
+def finish(inference: Inference, turns: int = 1000) -> int:
+    """Turn until nothing is left; how many turns it took."""
+    for taken in range(turns):
+        if not inference.busy:
+            return taken
+        inference.turn()
+    raise AssertionError("it has no end")
 
 
-def test_what_waits_becomes_one_batch(pipeline, pool):
-    engine = Inference(pipeline)
-    held = _hold(pipeline, engine.entities, pool)
-    others = [pool.submit(engine.entities, [f"text {i}"]) for i in range(20)]
-    _wait_until(lambda: len(engine._waiting) == 20)
-    pipeline.go_on.set()
-    assert held.result(5)[0][0]["text"] == "first"
-    assert [other.result(5)[0][0]["text"] for other in others] == [f"text {i}" for i in range(20)]
-    assert sorted(map(len, pipeline.batches)) == [1, 20]
-    assert len(pipeline.threads) == 1
+def test_what_waits_becomes_one_batch_and_nothing_waits_for_more(make, stub):
+    inference = make()
+    clients = [Client(inference, [f"text {i}"]) for i in range(20)]
+    assert not any(client.answers for client in clients)
+    inference.turn()
+    assert stub.work == [[f"text {i}" for i in range(20)]]
+    assert [client.lengths for client in clients] == [[len(f"text {i}")] for i in range(20)]
+    assert not inference.busy
 
 
-def test_a_large_request_does_not_hold_up_a_small_one(pipeline, pool, monkeypatch):
-    monkeypatch.setattr(inference, "TURN_TEXTS", 4)
-    engine = Inference(pipeline)
-    held = _hold(pipeline, engine.entities, pool)
-    large = pool.submit(engine.entities, [f"large {i}" for i in range(20)])
-    _wait_until(lambda: len(engine._waiting) == 1)
-    small = pool.submit(engine.entities, ["small"])
-    _wait_until(lambda: len(engine._waiting) == 2)
-    pipeline.go_on.set()
-    small.result(5), held.result(5)
-    assert [entities[0]["text"] for entities in large.result(5)] == [f"large {i}" for i in range(20)]
-    assert "small" in pipeline.batches[1]
-    assert all(len(batch) <= 4 for batch in pipeline.batches)
+def test_without_a_hub_it_takes_the_turns_itself(make):
+    texts = ["a" * length for length in range(200)]
+    assert [entities[0].end for entities in make().recognize(texts)] == list(range(200))
+    assert make().recognize([]) == []
 
 
-def test_a_turn_is_bounded_in_characters(pipeline, pool, monkeypatch):
-    monkeypatch.setattr(inference, "TURN_CHARACTERS", 10)
-    engine = Inference(pipeline)
-    texts = ["a" * 6, "b" * 6, "c" * 4, "d" * 100, "e"]
-    assert [entities[0]["text"] for entities in engine.entities(texts)] == texts
-    assert pipeline.batches == [["a" * 6], ["b" * 6, "c" * 4], ["d" * 100], ["e"]]
+def test_a_large_request_does_not_hold_up_a_small_one(make, stub, monkeypatch):
+    monkeypatch.setattr(scheduling, "TURN_TEXTS", 4)
+    inference = make()
+    large = Client(inference, [f"large {i}" for i in range(20)])
+    small = Client(inference, ["small"])
+    inference.turn()
+    assert small.lengths == [5]
+    assert large.answers is None
+    finish(inference)
+    assert large.lengths == [len(f"large {i}") for i in range(20)]
+    assert all(len(batch) <= 4 for batch in stub.work)
 
 
-def test_beyond_the_open_requests_it_refuses_at_once(pipeline, pool):
-    engine = Inference(pipeline, open_requests=3)
-    open_ = [_hold(pipeline, engine.entities, pool)] + [pool.submit(engine.entities, ["x"]) for _ in range(2)]
-    _wait_until(lambda: len(engine._waiting) == 2)
-    with pytest.raises(Unavailable, match="too many texts are waiting") as refused:
-        engine.entities(["one too many"])
-    assert refused.value.retry_after == 1
-    pipeline.go_on.set()
-    for each in open_:
-        each.result(5)
-    assert engine.entities(["again"])
+def test_a_turn_takes_no_longer_than_it_should_at_the_measured_pace(make, stub, clock):
+    """A pipeline ten times slower than supposed gets batches a tenth as large."""
+    stub.pace = 1e-4
+    inference = make(wait=1e9, deadline=1e9)
+    Client(inference, ["a" * 100] * 4000)
+    seconds = []
+    while inference.busy:
+        before = clock.now
+        inference.turn()
+        seconds.append(clock.now - before)
+    assert seconds[0] > 3 * scheduling.TURN_SECONDS
+    assert max(seconds[-300:]) < 1.5 * scheduling.TURN_SECONDS
 
 
-def test_beyond_the_open_characters_it_refuses_unless_it_is_idle(pipeline, pool):
-    engine = Inference(pipeline, open_characters=100)
-    assert engine.entities(["a" * 500])
-    held = _hold(pipeline, engine.entities, pool, ["a" * 60])
+def test_a_long_text_is_taken_by_pieces_in_turn_with_batches_of_short_ones(make, stub):
+    inference = make()
+    long = Client(inference, ["long" + "a" * 20_000, "and a short one"])
+    short = [Client(inference, ["short"])]
+    for _ in range(10):
+        inference.turn()
+        short.append(Client(inference, ["short"]))
+    assert stub.work[:5] == [["short"], "longaaaaaa", ["short", "short"], "longaaaaaa", ["short", "short"]]
+    assert all(client.answers for client in short[:-2])
+    finish(inference)
+    assert long.lengths == [20_004, 15]
+
+
+def test_long_texts_of_several_requests_advance_side_by_side(make, stub):
+    inference = make()
+    clients = [Client(inference, [name * 20_000] * 2) for name in "xy"]
+    finish(inference)
+    assert [work[0] for work in stub.work[:6]] == list("xyxyxy")
+    assert [client.lengths for client in clients] == [[20_000] * 2] * 2
+
+
+def test_beyond_the_open_requests_it_refuses_at_once(make):
+    inference = make(open_requests=3)
+    clients = [Client(inference, ["x"]) for _ in range(4)]
+    assert clients[3].error.retry_after == 1
+    assert "too many texts are waiting" in clients[3].error.what
+    finish(inference)
+    assert [bool(client.answers) for client in clients] == [True, True, True, False]
+    assert Client(inference, ["again"]).error is None
+
+
+def test_it_refuses_what_would_wait_too_long_and_says_when_to_come_back(make):
+    inference = make(wait=10)
+    first = Client(inference, ["a" * 1_000] * 800)  # 8 s by the pace supposed
+    assert Client(inference, ["b" * 1_000] * 150).error is None
+    refused = Client(inference, ["c" * 1_000] * 100).error
+    assert isinstance(refused, Unavailable)
+    assert refused.retry_after == 5  # half of what waits
+    finish(inference)
+    assert len(first.answers) == 800
+    assert Client(inference, ["c" * 1_000] * 2_000).error is None  # whatever its length, when nothing waits
+
+
+def test_a_request_past_its_deadline_is_given_up_and_not_inferred(make, stub, clock):
+    inference = make(deadline=20)
+    late = Client(inference, ["late"] * 100)
+    long = Client(inference, ["long" * 10_000])
+    inference.turn()
+    clock.now += 15
+    fresh = Client(inference, ["fresh"])
+    clock.now += 6
+    inference.turn()
+    for given_up in (late, long):
+        assert isinstance(given_up.error, Unavailable)
+        assert "within 20 seconds" in given_up.error.what
+    finish(inference)
+    assert fresh.lengths == [5]
+    assert stub.work[1:] == [["fresh"]]
+
+
+def test_a_text_that_fails_fails_only_its_own_request(make):
+    inference = make()
+    good = Client(inference, ["good"])
+    bad = Client(inference, ["poison", "fine"])
+    also_good = Client(inference, ["good too"])
+    finish(inference)
+    assert good.lengths == [4] and also_good.lengths == [8]
+    assert str(bad.error) == "poison"
+    long = Client(inference, ["poison" * 10_000, "fine"])
+    finish(inference)
+    assert str(long.error) == "poison"
+    assert inference.recognize(["next"])
+
+
+def test_a_recognizer_that_drops_a_text_fails_its_request_and_works_on(make):
+    inference = make()
+    good, bad = Client(inference, ["keep"]), Client(inference, ["drop"])
+    finish(inference)
+    assert good.lengths == [4]
+    assert "answered 0 of 1" in str(bad.error)
+
+
+def test_the_work_of_a_client_that_is_gone_is_dropped(make, stub):
+    inference = make()
+    gone = Client(inference, ["gone"] * 100)
+    gone_too = Client(inference, ["long" * 10_000])
+    stays = Client(inference, ["stays"])
+    inference.turn()
+    gone.greenlet.throw(GreenletExit)
+    gone_too.greenlet.throw(GreenletExit)
+    del stub.work[:]
+    finish(inference)
+    assert stub.work == []
+    assert stays.lengths == [5]
+    assert inference._characters == 0 and not inference._open
+
+
+def test_a_stream_answers_in_order_and_takes_texts_only_as_they_are_needed(make):
+    inference = make()
+    taken = itertools.count()
+    texts = ("a" * next(taken) for _ in range(1_000))
+    stream = inference.stream(texts)
+    assert next(taken) == scheduling.STREAM_TEXTS
+    first = [next(stream) for _ in range(10)]
+    assert next(taken) == 2 * scheduling.STREAM_TEXTS + 1
+    lengths = [entities[0].end for entities in [*first, *stream]]
+    assert lengths == sorted(lengths) and len(lengths) == 1_000
+    assert list(inference.stream([])) == []
+    assert not inference._open
+
+
+def test_streams_and_requests_share_the_turns(make):
+    inference = make()
+    lengths = []
+    stream = greenlet(lambda: lengths.extend(len(each) for each in inference.stream(["a" * 50] * 500)))
+    stream.switch()
+    short = Client(inference, ["short"])
+    inference.turn()
+    assert short.lengths == [5]
+    finish(inference)
+    assert len(lengths) == 500
+
+
+def test_a_stream_is_refused_at_once_if_too_much_waits_and_lets_go_when_it_is_left(make):
+    inference = make(open_requests=2)
+    stream = inference.stream(["a"] * 500)
+    next(stream)
     with pytest.raises(Unavailable):
-        engine.entities(["b" * 41])
-    fits = pool.submit(engine.entities, ["c" * 40])
-    pipeline.go_on.set()
-    assert held.result(5) and fits.result(5)
+        inference.stream(["b"])
+    stream.close()
+    assert not inference._open
+    assert not inference._waiting
 
 
-def test_a_request_past_its_deadline_is_given_up_and_not_inferred(pipeline, pool):
-    engine = Inference(pipeline, deadline=0.2)
-    held = _hold(pipeline, engine.entities, pool)
-    with pytest.raises(Unavailable, match=r"within 0\.2 seconds"):
-        engine.entities(["too late"])
-    with pytest.raises(Unavailable):
-        held.result(5)
-    pipeline.go_on.set()
-    assert engine.entities(["next"])[0][0]["text"] == "next"
-    assert ["too late"] not in pipeline.batches
-
-
-def test_a_text_that_fails_fails_only_its_own_request(pipeline, pool):
-    engine = Inference(pipeline)
-    held = _hold(pipeline, engine.entities, pool)
-    good = pool.submit(engine.entities, ["good"])
-    bad = pool.submit(engine.entities, ["poison", "fine"])
-    _wait_until(lambda: len(engine._waiting) == 2)
-    pipeline.go_on.set()
-    assert good.result(5)[0][0]["text"] == "good"
+def test_a_text_that_fails_in_a_stream_is_raised_there(make):
+    stream = make().stream(["good"] * 64 + ["poison"])
+    assert len([next(stream) for _ in range(64)]) == 64
     with pytest.raises(ValueError, match="poison"):
-        bad.result(5)
-    held.result(5)
-    assert pipeline.zones_open == 0
+        next(stream)
 
 
-def test_a_pipeline_that_drops_a_text_fails_its_request_and_works_on(pipeline):
-    pipe = pipeline.pipe
-    pipeline.pipe = lambda texts, batch_size: (
-        doc for doc in pipe(texts, batch_size) if doc.ents[0].text != "drop"
-    )
-    engine = Inference(pipeline)
-    with pytest.raises(ValueError, match="shorter"):
-        engine.entities(["drop", "keep"])
-    assert engine.entities(["keep"])[0][0]["text"] == "keep"
-
-
-def test_a_memory_zone_that_fails_fails_its_request_and_the_thread_lives(pipeline, monkeypatch):
-    engine = Inference(pipeline)
-    with monkeypatch.context() as broken:
-        broken.setattr(pipeline, "memory_zone", lambda: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            engine.entities(["text"])
-    assert engine.entities(["text"])
+def test_the_meter_is_told(stub, clock):
+    meter = Meter()
+    inference = Inference(stub, meter, clock=clock)
+    clients = [Client(inference, ["a" * 10]) for _ in range(scheduling.TURN_TEXTS + 3)]
+    finish(inference)
+    assert meter.batches == [(scheduling.TURN_TEXTS, pytest.approx(64e-4)), (3, pytest.approx(3e-4))]
+    assert meter.open == [3, 0]
+    assert all(client.answers for client in clients)
 
 
 def test_new_words_leave_nothing_in_the_vocabulary(nlp):
-    engine = Inference(nlp)
-    engine.entities(["Ada Lovelace went to London ."])
+    inference = Inference(recognizer(nlp))
+    inference.recognize(["Ada Lovelace went to London ."])
     before = len(nlp.vocab.strings)
     for batch in range(20):
-        engine.entities([f"wörd{batch}x{i} went to plâce{batch}y{i} ." for i in range(100)])
+        inference.recognize([f"wörd{batch}x{i} went to plâce{batch}y{i} ." for i in range(100)])
     assert len(nlp.vocab.strings) == before
 
 
-def test_many_threads_get_what_spacy_finds(nlp, spacy_finds, pool):
+def test_many_requests_get_what_spacy_finds(nlp, spacy_finds):
     texts = [f"{'🌍' * (i % 3)}In Oslo{i} we met Ada Lovelace , not Tim{i} ." for i in range(400)]
-    right = spacy_finds(texts)
-    engine = Inference(nlp)
-    answers = list(pool.map(lambda text: engine.entities([text])[0], texts[:60] * 5))
-    assert answers == right[:60] * 5
-    assert engine.entities(texts) == right
+    right = [[(e["start"], e["end"], e["tag"]) for e in entities] for entities in spacy_finds(texts)]
+    inference = Inference(recognizer(nlp))
+    clients = [Client(inference, texts[start : start + 7]) for start in range(0, 400, 7)]
+    finish(inference)
+    found = [entities for client in clients for entities in client.answers]
+    assert [[(e.start, e.end, e.label) for e in entities] for entities in found] == right

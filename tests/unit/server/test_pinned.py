@@ -1,17 +1,19 @@
-"""Fetching, checking and unpacking the pinned model; every way in which it can be the wrong one."""
+"""Fetching, checking, unpacking and loading the pinned model; every way in which it can be the wrong one."""
 
 import hashlib
 import io
 import json
+import os
 import tarfile
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
 from nerforge_contract import names
 from nerforge_contract.errors import UserError
-from nerforge_server import pinned, serving
+from nerforge_engine.recognizer import Entity
+from nerforge_server import fetching, loading, pinned
+from nerforge_server.fetching import Fetched, model_folder, obtain
 from nerforge_server.pinned import Pin
-from nerforge_server.serving import Serving, bring_up
 from nerforge_server.settings import Settings
 
 
@@ -20,23 +22,36 @@ def settings(environment) -> Settings:
     return Settings.read(environment)
 
 
+def _silent(reason):
+    raise AssertionError(f"tried again: {reason}")
+
+
 def test_the_pinned_model_answers(s3, put, settings, tmp_path, manifest):
     put(s3)
-    state = Serving()
-    bring_up(state, settings, tmp_path, s3)
-    assert state.unready is None
-    assert state.manifest == manifest
-    model, [entities] = state.entities(["Tim went to Oslo ."])
-    assert model == "people:7"
-    assert [entity["text"] for entity in entities] == ["Tim", "Oslo"]
-    assert list(tmp_path.iterdir()) == []
+    assert obtain(settings, tmp_path, _silent, s3) == Fetched(manifest, None)
+    [entities] = loading.load(model_folder(tmp_path), "people:7").entities(["Tim went to Oslo ."])
+    assert [(entity.start, entity.end, entity.label) for entity in entities] == [
+        (0, 3, "PER"),
+        (12, 16, "LOC"),
+    ]
+    assert list(tmp_path.iterdir()) == [model_folder(tmp_path)]
+
+
+def test_a_temperature_changes_the_scores_and_nothing_else(s3, put, settings, tmp_path):
+    put(s3)
+    obtain(settings, tmp_path, _silent, s3)
+    as_is, hotter = (
+        loading.load(model_folder(tmp_path), "people:7", temperature).entities(["Tim went to Oslo ."])[0]
+        for temperature in (1.0, 4.0)
+    )
+    assert [entity[:3] for entity in as_is] == [entity[:3] for entity in hotter]
+    assert all(0 < cool.score < entity.score < 1 for entity, cool in zip(as_is, hotter, strict=True))
 
 
 def _reason(s3, settings, folder) -> str:
-    state = Serving()
-    bring_up(state, settings, folder, s3)
-    assert list(folder.iterdir()) == []
-    return state.unready
+    with pytest.raises(UserError) as refused:
+        obtain(settings, folder, _silent, s3)
+    return str(refused.value)
 
 
 def test_another_artifact_than_the_pinned_one(s3, put, settings, tmp_path, artifact):
@@ -144,19 +159,15 @@ def test_an_archive_with_no_model_in_it(s3, put, environment, tmp_path, manifest
     sha256 = hashlib.sha256(content).hexdigest()
     manifest["artifact"]["sha256"] = sha256
     put(s3, artifact=content, manifest=json.dumps(manifest).encode())
-    reason = _reason(s3, Settings.read(environment | {names.ENV_MODEL_SHA256: sha256}), tmp_path)
-    assert "people:7: spaCy cannot load it" in reason
+    obtain(Settings.read(environment | {names.ENV_MODEL_SHA256: sha256}), tmp_path, _silent, s3)
+    with pytest.raises(UserError, match="people:7: spaCy cannot load it"):
+        loading.load(model_folder(tmp_path), "people:7")
 
 
 def test_a_passing_fault_of_s3_is_waited_out(s3, put, settings, tmp_path, monkeypatch):
     put(s3)
-    waits, state = [], Serving()
-
-    def sleep(seconds):
-        assert f"Trying again in {seconds} s" in state.unready
-        waits.append(seconds)
-
-    monkeypatch.setattr(serving.time, "sleep", sleep)
+    waits, reasons = [], []
+    monkeypatch.setattr(fetching.time, "sleep", waits.append)
     get, faults = s3.get_object, 8
 
     def get_object(**request):
@@ -167,21 +178,40 @@ def test_a_passing_fault_of_s3_is_waited_out(s3, put, settings, tmp_path, monkey
         return get(**request)
 
     monkeypatch.setattr(s3, "get_object", get_object)
-    bring_up(state, settings, tmp_path, s3)
-    assert state.unready is None
+    assert obtain(settings, tmp_path, reasons.append, s3).manifest["name"] == "people"
     assert waits == [1, 2, 4, 8, 15, 30, 30, 30]
+    assert reasons[4] == "S3 does not give the model (EndpointConnectionError). Trying again in 15 s."
 
 
-def test_a_model_that_loads_but_fails_is_not_ready(s3, put, settings, tmp_path, monkeypatch):
-    put(s3)
+class _Recognizer:
+    engine, reason = "stub", "a test"
 
-    class Pipeline:
-        def memory_zone(self):
-            raise RuntimeError
+    def __init__(self, answers):
+        self.answers = answers
 
-    monkeypatch.setattr(pinned, "load", lambda folder, label: Pipeline())
-    monkeypatch.setattr(serving, "Inference", lambda nlp: type("Broken", (), {"entities": nlp.memory_zone}))
-    assert "it loads but cannot be used" in _reason(s3, settings, tmp_path)
+    def entities(self, texts):
+        return self.answers
+
+
+def test_a_model_that_loads_but_fails_is_not_ready():
+    with pytest.raises(UserError, match="it loads but cannot be used: ValueError"):
+        loading.attempt(_Recognizer([]), "people:7")
+    for start, end in ((0, 1_000), (5, 5), (-1, 3)):
+        answers = [[], [Entity(start, end, "PER", None)], []]
+        with pytest.raises(UserError, match="its offsets do not fit the text"):
+            loading.attempt(_Recognizer(answers), "people:7")
+
+
+@pytest.mark.parametrize("workers", ["0", "-1", "many", "257", "1.5"])
+def test_a_number_of_workers_that_is_none(workers):
+    with pytest.raises(UserError, match=names.ENV_WORKERS):
+        Settings.read({names.ENV_WORKERS: workers})
+
+
+def test_as_many_workers_as_there_are_cpus_unless_told():
+    assert Settings.read({names.ENV_WORKERS: "3"}).workers == 3
+    assert Settings.read({}).workers == Settings.read({names.ENV_WORKERS: ""}).workers
+    assert 1 <= Settings.read({}).workers <= len(os.sched_getaffinity(0))
 
 
 @pytest.mark.parametrize("port", ["", "http", "0", "65536", "-1", "8080.0", "٨٠٨٠"])

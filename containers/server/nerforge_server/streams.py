@@ -1,0 +1,61 @@
+"""Streams of texts: each line's answer in its place, also where a line is wrong."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from . import problems
+from .bodies import Line
+from .problems import Problem
+
+if TYPE_CHECKING:
+    from nerforge_engine.recognizer import Entity
+
+Answer = tuple[Line, "list[Entity] | Problem"]
+
+
+def answers(
+    lines: Iterable[Line],
+    recognize: "Callable[[Iterable[str]], Iterator[list[Entity]]]",
+    request_id: str,
+) -> Iterator[Answer]:
+    """Each line with the entities of its text, or with what is wrong with it, in the order of the lines.
+
+    Parameters
+    ----------
+    lines:
+        Taken as they are needed, which may be ahead of the answers.
+    recognize:
+        Gives the entities of each of some texts, in their order. What it raises ends the stream: the last
+        answer is a Problem that says so.
+    request_id:
+        What the log calls the request.
+    """
+    due: deque[Line] = deque()  # taken, not answered yet
+
+    def texts() -> Iterator[str]:
+        for line in lines:
+            due.append(line)
+            if isinstance(line.content, str):
+                yield line.content
+
+    def wrong() -> Iterator[Answer]:
+        while due and isinstance(due[0].content, Problem):
+            yield due[0], due.popleft().content
+
+    results = recognize(texts())
+    while True:
+        try:
+            entities = next(results, None)
+        except Exception as error:
+            yield from wrong()
+            if not due:
+                raise
+            problem, line = problems.of(error, request_id), due[0]
+            ending = f"{problem.what} There is no answer from line {line.number} on."
+            yield line, Problem(problem.status, ending, problem.fix, problem.headers)
+            return
+        yield from wrong()
+        if entities is None:
+            return
+        yield due.popleft(), entities
