@@ -11,7 +11,7 @@ PLAYBOOK := $(VENV)/bin/ansible-playbook
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
   $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
 
-.PHONY: help setup demo down test lint unit molecule terraform-test story chaos-short chaos bench docs lock
+.PHONY: help setup demo down test lint unit molecule terraform-test story chaos-short chaos soak bench docs lock
 
 help: ## List what there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -27,8 +27,8 @@ down: ## Remove all that the demo made
 	  $(PLAYBOOK) playbooks/destroy.yml || { \
 	    echo "The stacks could not be destroyed, so all stays. To drop the local AWS with whatever it holds:" >&2; \
 	    echo "  $(PLAYBOOK) playbooks/local.yml -e local_aws_state=absent && make down" >&2; exit 1; }; fi
-	@mkdir -p $(HOME_DIR) && find $(HOME_DIR) -mindepth 1 -maxdepth 1 ! -name test-venv ! -name bench.json -exec rm -rf {} +
-	@echo "Removed: the local AWS, both stacks, the models, the environments. What tests need stays in $(TEST_VENV)."
+	@mkdir -p $(HOME_DIR) && find $(HOME_DIR) -mindepth 1 -maxdepth 1 ! -name test-venv ! -name bench.json ! -name keys -exec rm -rf {} +
+	@echo "Removed: the local AWS, both stacks, the models, the environments. Kept: API keys, and what tests need in $(TEST_VENV)."
 	@[ -z "$${NERFORGE_HOME:-}" ] || echo "Images and Terraform's data stay in $$NERFORGE_HOME: remove the folder if it holds nothing else."
 
 test: lint unit terraform-test molecule story chaos-short ## Run all tests (about 18 minutes)
@@ -63,8 +63,12 @@ chaos chaos-short: setup $(TEST_VENV)/complete ## 200 real runs under random fau
 	@echo "== Chaos: $(RUNS) runs"
 	@$(TEST_VENV)/bin/pytest tests/chaos --chaos-runs $(RUNS) $(if $(SEED),--chaos-seed $(SEED))
 
-bench: $(TEST_VENV)/complete ## Measure ratios side by side; prints a table and writes .nerforge/bench.json
-	@$(TEST_VENV)/bin/python tests/bench/run.py
+soak: MINUTES := 30
+soak: $(TEST_VENV)/complete ## The server at full load with its workers killed at random (MINUTES=30)
+	@$(TEST_VENV)/bin/python tests/soak/soak.py --minutes $(MINUTES)
+
+bench: $(TEST_VENV)/complete ## Measure ratios side by side (ONLY="server spacy", ROUNDS=); prints a table, writes .nerforge/bench.json
+	@$(TEST_VENV)/bin/python tests/bench/run.py $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 docs: $(TEST_VENV)/complete ## Write the tables that documents take from code
 	@$(TEST_VENV)/bin/python tests/document.py
@@ -76,6 +80,8 @@ lock: ## Write the lock files anew from pyproject.toml (needs uv)
 	@$(call compile,trainer-gpu,containers/trainer/requirements-gpu.txt,-c tests/requirements.txt)
 	@$(call compile,server,containers/server/requirements.txt,-c tests/requirements.txt)
 	@$(call compile,local-aws,roles/local_aws/files/requirements.txt)
+	@$(foreach peer,bentoml fastapi gunicorn litserve mlserver newest-spacy, \
+	  $(call compile,bench-$(peer),tests/bench/peers/$(peer)/requirements.txt);)
 
 compile = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
   --custom-compile-command 'make lock' --group $(1) pyproject.toml $(3) -o $(2)

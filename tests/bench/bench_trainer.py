@@ -84,7 +84,7 @@ def import_from_here(folder: Path) -> None:
     if not link.is_symlink():
         link.parent.mkdir()
         link.symlink_to(ROOT / "plugins" / "module_utils" / "contract")
-    sys.path[:0] = [str(link.parent), str(ROOT / "containers" / "trainer")]
+    sys.path[:0] = [str(link.parent), *(str(ROOT / "containers" / name) for name in ("engine", "trainer"))]
 
 
 def _prepare(corpora: Path, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pipelines of different shapes, each trained for a moment so that it finds entities; and what spaCy finds."""
+"""Pipelines of different shapes, trained for a moment so that they find entities; and what spaCy finds."""
 
 import random
 import warnings
@@ -10,11 +10,52 @@ from spacy.vectors import Vectors
 
 STEPS = 30
 NAMES = {
-    "PER": "Ada Bob Carol Frank Grace Heidi Mallory Müller O'Brien Jean-Luc Иван 田中".split(),
-    "LOC": "Rome Oslo Lima Quito Cairo Köln Tokyo U.S. Norway Paris".split(),
-    "ORG": "NASA Apple Bosch Lufthansa AC/DC Inc. Bank Council University".split(),
+    "PER": [
+        "Ada",
+        "Bob",
+        "Carol",
+        "Frank",
+        "Grace",
+        "Heidi",
+        "Mallory",
+        "Müller",
+        "O'Brien",
+        "Jean-Luc",
+        "Иван",
+        "田中",
+    ],
+    "LOC": ["Rome", "Oslo", "Lima", "Quito", "Cairo", "Köln", "Tokyo", "U.S.", "Norway", "Paris"],
+    "ORG": ["NASA", "Apple", "Bosch", "Lufthansa", "AC/DC", "Inc.", "Bank", "Council", "University"],
 }
-PLAIN = "the a of and said went to from with who never saw , . 's in on 1999 3.5 % very old new , that it was".split()
+PLAIN = [
+    "the",
+    "a",
+    "of",
+    "and",
+    "said",
+    "went",
+    "to",
+    "from",
+    "with",
+    "who",
+    "never",
+    "saw",
+    ",",
+    ".",
+    "'s",
+    "in",
+    "on",
+    "1999",
+    "3.5",
+    "%",
+    "very",
+    "old",
+    "new",
+    ",",
+    "that",
+    "it",
+    "was",
+]
 
 
 def _parser(**changes):

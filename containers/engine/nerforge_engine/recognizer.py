@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from . import confidence
+
 if TYPE_CHECKING:
     from spacy.language import Language
 
@@ -29,16 +31,27 @@ class Recognizer(Protocol):
         """The entities of each text, in order of their starts; whatever the pipeline raises over a text."""
 
     def piecewise(self, text: str) -> Iterator[list[Entity] | None]:
-        """The same for one long text, in bounded pieces of work: yields None after each, at last the entities."""
+        """The same for one long text, in bounded pieces of work: None after each, at last the entities."""
 
 
 class SpacyRecognizer:
-    """Entities by `nlp.pipe`, for any pipeline."""
+    """Entities by `nlp.pipe`, for any pipeline.
+
+    Parameters
+    ----------
+    nlp:
+        The pipeline.
+    reason:
+        Why it is this engine, in a sentence.
+    temperature:
+        What the scores are divided by before they become probabilities; above 0.
+    """
 
     engine = "spacy"
 
-    def __init__(self, nlp: "Language", reason: str) -> None:
+    def __init__(self, nlp: "Language", reason: str, temperature: float = 1.0) -> None:
         self._nlp = nlp
+        self._temperature = temperature
         self.reason = reason
 
     def entities(self, texts: Sequence[str]) -> list[list[Entity]]:
@@ -47,9 +60,15 @@ class SpacyRecognizer:
         # and a zone left open leaves the vocabulary pointing at freed memory.
         with self._nlp.memory_zone():
             try:
+                docs = list(self._nlp.pipe(texts, batch_size=max(len(texts), 1)))
                 return [
-                    [Entity(e.start_char, e.end_char, e.label_, None) for e in doc.ents]
-                    for _, doc in zip(texts, self._nlp.pipe(texts, batch_size=len(texts)), strict=True)
+                    [
+                        Entity(entity.start_char, entity.end_char, entity.label_, score)
+                        for entity, score in zip(doc.ents, scores, strict=True)
+                    ]
+                    for doc, scores in zip(
+                        docs, confidence.scores(self._nlp, docs, self._temperature), strict=True
+                    )
                 ]
             except Exception as error:
                 failure = error
@@ -60,6 +79,24 @@ class SpacyRecognizer:
         yield self.entities([text])[0]
 
 
-def recognizer(nlp: "Language") -> Recognizer:
-    """The fastest recognizer that is exact for this pipeline."""
-    return SpacyRecognizer(nlp, "the exact engine is not there yet")
+def recognizer(nlp: "Language", temperature: float = 1.0) -> Recognizer:
+    """The fastest recognizer that is exact for this pipeline.
+
+    Parameters
+    ----------
+    nlp:
+        A trained pipeline. From here on it belongs to the recognizer.
+    temperature:
+        What the scores of the model's transitions are divided by before they become probabilities; above 0.
+    """
+    from .exact import ExactRecognizer
+    from .selfcheck import difference
+    from .weights import NotProved
+
+    try:
+        exact = ExactRecognizer(nlp, temperature)
+    except NotProved as why:
+        return SpacyRecognizer(nlp, f"the exact engine does not take this pipeline: {why}", temperature)
+    if differs := difference(exact, nlp):
+        return SpacyRecognizer(nlp, f"the exact engine stepped aside: {differs}", temperature)
+    return exact

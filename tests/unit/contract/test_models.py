@@ -30,6 +30,7 @@ def manifest(name: str, version: int, run: str = "R1"):
         "language": "en",
         "labels": ["ORG", "PER"],
         "scores": {"f": 0.5, "p": 0.25, "r": 1.0, "labels": {}, "on": "test"},
+        "calibration": {"on": "test", "temperature": 1.5, "ece": 0.03, "ece_uncalibrated": 0.1, "bins": []},
         "artifact": {"file": "model.tar.gz", "sha256": "ab" * 32, "bytes": 4_000_000},
     }
 
@@ -47,6 +48,7 @@ def test_a_version_reads_back_as_it_was_registered(models):
     found = models.get("people", 1)
     assert found["labels"] == ["ORG", "PER"]
     assert found["scores"] == {"f": 0.5, "p": 0.25, "r": 1.0, "labels": {}, "on": "test"}
+    assert found["calibration"]["ece"] == 0.03
     assert (found["version"], found["bytes"], found["prefix"]) == (1, 4_000_000, "models/people/1/")
 
 

@@ -104,6 +104,7 @@ class Running:
     def start_drain(self) -> None:
         self._drain = self._stop = True
         self.server.wake()
+        self.wait_until(lambda: self.server._listener.draining)
 
     def join(self) -> int:
         self._thread.join(30)
