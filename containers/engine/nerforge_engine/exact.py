@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _TABLE_BYTES = 64 << 20  # of vectors kept
 _BATCH = 8192  # characters, so tokens at most, that are gone through at once
-_SLICE = 4096  # characters of a long text that are gone through at once
+SLICE = 4096  # characters of a long text that are gone through at once
 
 
 class ExactRecognizer:
@@ -81,19 +81,19 @@ class ExactRecognizer:
                 batch.append(text)
         return found + self._batch(batch)
 
-    def piecewise(self, text: str) -> Iterator[list[Entity] | None]:
-        """The entities of one text of any length."""
-        if len(text) <= _SLICE:
+    def piecewise(self, text: str, characters: int = SLICE) -> Iterator[list[Entity] | None]:
+        """The entities of one text of any length, by slices of at most so many characters."""
+        if len(text) <= characters:
             yield self._batch([text])[0]
             return
         pieces = self._tokenizer.pieces(text)
-        if len(text) <= self._nlp.max_length and max(map(len, pieces.keys)) <= _SLICE:
+        if len(text) <= self._nlp.max_length and max(map(len, pieces.keys)) <= characters:
             joints: list[int] = []
-            for start, stop in _slices(pieces.keys):
+            for start, stop in _slices(pieces.keys, characters):
                 joints += self._joints(pieces.keys[start : stop + 1])
                 yield None
             pieces = self._tokenizer.joined(pieces, joints)
-            windows = list(_windows(pieces.keys, self._network.depth))
+            windows = list(_windows(pieces.keys, characters, self._network.depth))
             if all(sum(map(len, chain(*window))) <= self._capacity for window in windows):
                 yield from self._through(pieces, windows)
                 return
@@ -199,19 +199,19 @@ class _Window(NamedTuple):
     right: Sequence[str]
 
 
-def _windows(keys: Sequence[str], depth: int) -> Iterator[_Window]:
-    for start, stop in _slices(keys):
+def _windows(keys: Sequence[str], characters: int, depth: int) -> Iterator[_Window]:
+    for start, stop in _slices(keys, characters):
         yield _Window(keys[max(start - depth, 0) : start], keys[start:stop], keys[stop : stop + depth])
 
 
-def _slices(keys: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Bounds of runs of pieces that together are no longer than a slice, unless there is one piece alone."""
-    start = characters = 0
+def _slices(keys: Sequence[str], characters: int) -> Iterator[tuple[int, int]]:
+    """Bounds of runs of pieces of so many characters together at most, unless there is one piece alone."""
+    start = length = 0
     for number, key in enumerate(keys):
-        characters += len(key)
-        if characters > _SLICE and number > start:
+        length += len(key)
+        if length > characters and number > start:
             yield start, number
-            start, characters = number, len(key)
+            start, length = number, len(key)
     yield start, len(keys)
 
 

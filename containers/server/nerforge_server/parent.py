@@ -13,6 +13,7 @@ import time
 
 from . import logs
 from .app import create_app
+from .door import Door
 from .fetching import Fetching
 from .listening import drop_new_connections
 from .loading import Loaded, Loading
@@ -46,7 +47,7 @@ class Parent:
         self._workers: Workers | None = None
         self._serving = Serving()
         app = create_app(self._serving, None, Metrics(1, (), ""))  # no keys needed: there is nothing to guard
-        self._server = Server(app, listener, self._serving)
+        self._server = Server(app, listener, self._serving, room=lambda *_: 0)  # and no text to answer
         self._fetching = fetching
         self._loading = Loading(fetching, self._serving.refuse, self._server.wake)
 
@@ -54,6 +55,7 @@ class Parent:
         """Serve until told to stop by SIGTERM or SIGINT; the process's exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        unblock_signals()
         self._loading.start()
         while self._loading.is_alive() and not self._told_to_stop:
             self._server.turn(timeout=1.0)
@@ -84,7 +86,6 @@ class Parent:
             return run_worker(seat, self._listener, loaded, metrics)
 
         # What is there stays: a worker's collector need not look at it, and so leaves its pages shared.
-        gc.collect()
         gc.freeze()
         signal.signal(signal.SIGCHLD, lambda *_: self._server.wake())
         self._serving.refuse("the model is there, and answers on new connections")
@@ -139,7 +140,8 @@ def run_worker(seat: Seat, listener: socket.socket, loaded: Loaded, metrics: Met
     metrics.sit(seat.slot)
     serving = Serving()
     serving.serve(loaded.manifest, loaded.recognizer, metrics)
-    server = Server(create_app(serving, loaded.keys, metrics), listener, serving, seat)
+    app = create_app(serving, loaded.keys, metrics)
+    server = Server(app, listener, serving, seat, Door(loaded.keys).room)
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the parent passes it on in its order
     unblock_signals()
