@@ -79,8 +79,8 @@ def paths(nlp: "Language", docs: Sequence["Doc"]) -> list[list[Path | None]]:
     Returns
     -------
     For each document a path for each of its ``ents``. None for one that the greedy NER would not build, such
-    as an entity ruler's; and for all of a pipeline with a beam, without exactly one ``ner``, or with a later
-    component that changes the tokens or their vectors.
+    as an entity ruler's; and for all of a pipeline with a beam, with one maxout piece, without exactly one
+    ``ner``, or with a later component that changes the tokens or their vectors.
     """
     ner = _greedy_ner(nlp)
     busy = [doc for doc in docs if doc.ents] if ner else []
@@ -191,6 +191,10 @@ def _greedy_ner(nlp: "Language") -> "EntityRecognizer | None":
 
     found = [pipe for _, pipe in nlp.pipeline if isinstance(pipe, EntityRecognizer)]
     if len(found) != 1 or found[0].cfg["beam_width"] != 1:
+        return None
+    # With one piece the step model puts a ReLU behind it (``_nonlinearity`` in spacy/ml/parser_model.pyx),
+    # and the greedy parser, which chose the entities, does not (``predict_states`` there).
+    if found[0].model.get_ref("lower").get_dim("nP") == 1:
         return None
     after = _metas_after(nlp, found[0])
     return None if any(meta.retokenizes or "doc.tensor" in meta.assigns for meta in after) else found[0]

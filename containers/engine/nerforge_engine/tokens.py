@@ -211,8 +211,8 @@ class Tokenizer:
 
         A pattern is a special case as tokenized without any (``add_special_case`` in spacy/tokenizer.pyx).
         """
-        # All in one text, for a Doc a case takes long: they have no white space in them, so where a token has a
-        # space behind it a case ends.
+        # All in one text, for a Doc a case takes long: they have no white space in them, so where a token has
+        # a space behind it a case ends.
         cases = " ".join(text for text in self._special if not text.isspace())
         with self._vocab.memory_zone():
             array = bare(cases).to_array(["ORTH", "SPACY"])

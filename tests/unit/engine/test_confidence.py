@@ -20,17 +20,15 @@ LABELS = ("PER", "creative-work", "LOC")
 WORDS = ("Ada", "went", "to", "New", "York", "in", "May", ".", "\n", "the", "Théâtre", "🌍", "B-2", "12")
 
 
-def pipeline(before=(), shared=False, after=(), factory="ner"):
+def pipeline(before=(), shared=False, after=(), factory="ner", **model):
     """An NER with random weights: it finds entities everywhere, of all lengths."""
     nlp = spacy.blank("en")
-    config = {}
     if shared:
         nlp.add_pipe("tok2vec")
-        listener = {"@architectures": "spacy.Tok2VecListener.v1", "width": 96, "upstream": "*"}
-        config = {"model": {"tok2vec": listener}}
+        model["tok2vec"] = {"@architectures": "spacy.Tok2VecListener.v1", "width": 96, "upstream": "*"}
     for name in before:
         nlp.add_pipe(name)
-    ner = nlp.add_pipe(factory, name="ner", config=config)
+    ner = nlp.add_pipe(factory, name="ner", config={"model": model} if model else {})
     for label in LABELS:
         ner.add_label(label)
     nlp.initialize()
@@ -184,8 +182,12 @@ def test_white_space_at_an_entitys_start_and_a_sentence_within_have_none(nlp):
 
 @pytest.mark.parametrize(
     "make",
-    [lambda: pipeline(factory="beam_ner"), lambda: pipeline(after=("merge_entities",))],
-    ids=["a beam", "tokens merged"],
+    [
+        lambda: pipeline(factory="beam_ner"),
+        lambda: pipeline(after=("merge_entities",)),
+        lambda: pipeline(maxout_pieces=1),
+    ],
+    ids=["a beam", "tokens merged", "another step model"],
 )
 def test_pipelines_whose_entities_cannot_be_explained(make):
     nlp = make()
