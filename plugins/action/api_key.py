@@ -33,20 +33,23 @@ class ActionModule(ControlAction):
             changed = self._revoke(held, name, last=told is None)
         else:
             changed = self._make(held, name, params["path"])
-        if not self._task.check_mode:
-            changed = held.publish() or changed
+        # Also where nothing is to be recorded: it may be a command that was cut short.
+        published = held.is_published() if self._task.check_mode else not held.publish()
+        changed = changed or not published
         return {"changed": changed, "name": name, "names": list(held.recorded()), "asked": told is not None}
 
     def _make(self, held: keys.Keys, name: str, path: str | None) -> bool:
         if not path:
             raise UserError("no file is named for the key", "path", "Give one that is not there yet.")
-        if self._task.check_mode:
-            keys.check(held, name, Path(path))
+        dry = self._task.check_mode
+        makes = (keys.is_to_be_made if dry else keys.make)(held, name, Path(path))
+        if not makes:
+            self.say(f"{path} holds the key {name} already")
+        elif dry:
             self.say(f"would make the key {name}, in {path}")
         else:
-            keys.make(held, name, Path(path))
             self.say(f"made the key {name}: it is in {path}, which only you can read, and nowhere else")
-        return True
+        return makes
 
     def _revoke(self, held: keys.Keys, name: str, last: bool) -> bool:
         recorded = held.recorded()

@@ -14,8 +14,8 @@ description:
   - The hashes of all keys, by their names, are published as the SSM parameter that the server reads as it
     starts. Tasks that run go on with the keys they have until the service is rolled, which
     M(nerforge.aws.model_release) does for the model C(@serving).
-  - A key of a name that exists is refused. To rotate one, make another, move its users to that, and revoke
-    the first.
+  - A key of a name that exists is refused, unless the file holds that very key, so that a task that was cut
+    short may be repeated. To rotate one, make another, move its users to that, and revoke the first.
   - The last key is not revoked while the server is told to ask for keys, for it does not start without one.
   - Two operators may make and revoke keys at once, and none is lost.
 options:
@@ -24,12 +24,13 @@ options:
     type: str
     required: true
   state:
-    description: Whether there is to be such a key. C(present) always makes one, and fails if there is one.
+    description: Whether there is to be such a key. C(present) makes one, and fails if another has the name.
     type: str
     choices: [present, absent]
     default: present
   path:
-    description: The file that the key is written into; it must not exist. Needed if O(state=present).
+    description: The file that the key is written into; it must not exist, but for a task that is repeated.
+      Needed if O(state=present).
     type: path
 extends_documentation_fragment:
   - nerforge.aws.deployment

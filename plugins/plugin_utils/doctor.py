@@ -385,15 +385,20 @@ def api_keys(site: Site) -> Found:
     cluster, name = site.training["cluster_name"], site.service["service_name"]
     ecs = serving.Service(site.aws.client("ecs"), cluster, name)
     told = ecs.api_keys(site.service["template_task_definition_arn"])
-    edition = keys.edition(site.aws, told)
     if told is None:
         yield OK, "the server asks for none", ""
         return
+    ours = keys.open_keys(site.aws, site.prefix) if told == names.api_keys_parameter(site.prefix) else None
+    if ours and not ours.is_published():
+        what = "some were recorded, and not published: one that was revoked opens, or a new one does not"
+        yield WRONG, what, "Repeat the keys.yml that was cut short; any that adds or removes a key will do."
+        return
+    edition = keys.edition(site.aws, told)
     current = ecs.release(serving.primary(ecs.describe())["taskDefinition"])
     if current.model and current.keys != edition:
         yield WARNING, "the tasks that run have others than are there now", "Run deploy.yml: it rolls them."
-    elif told == names.api_keys_parameter(site.prefix):
-        yield OK, f"names: {', '.join(keys.open_keys(site.aws, site.prefix).recorded())}", ""
+    elif ours:
+        yield OK, f"names: {', '.join(ours.recorded())}", ""
     else:
         yield OK, f"the server takes them from {told}", ""
 

@@ -6,6 +6,7 @@
 Only hashes are kept. They are recorded in an item of the runs table, where a write can depend on what is
 there, and published from it as one SSM parameter, which has no such writes: whoever publishes looks at the
 record once more afterwards, so that the last of several operators publishes what all of them recorded.
+A command that was cut short, the file written, or the key recorded and not published, may be repeated.
 """
 
 from __future__ import annotations
@@ -15,15 +16,13 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..module_utils.contract import names
 from ..module_utils.contract.errors import UserError
 from . import service
-from .session import Aws, NotDeployed
+from .session import Aws, NotDeployed, is_transient
 
 RECORD = "#api_keys"  # the item's key in the runs table; no ULID begins with '#'
 MOST_BYTES = 4096  # what a standard parameter holds
@@ -72,6 +71,10 @@ class Keys:
         more = "attribute_not_exists(#keys.#name) OR size(#keys) > :least"
         return self._update("REMOVE #keys.#name", more, name, **{":least": 0 if last else 1})
 
+    def is_published(self) -> bool:
+        """Whether the parameter holds what is recorded."""
+        return published(self._ssm, self._parameter) == document(self.recorded())
+
     def publish(self) -> bool:
         """Write the recorded keys into the parameter. Returns whether that changed it."""
         written, recorded = published(self._ssm, self._parameter), document(self.recorded())
@@ -109,31 +112,42 @@ def open_keys(aws: Aws, prefix: str) -> Keys:
     return Keys(table, aws.client("ssm"), names.api_keys_parameter(prefix))
 
 
-def make(keys: Keys, name: str, path: Path) -> None:
+def make(keys: Keys, name: str, path: Path) -> bool:
     """Make a key: itself into a new file that only its owner can read, its hash into the record.
 
+    Returns False, and makes nothing, if the file holds the very key that is recorded.
     Raises UserError, and leaves nothing behind, if the name or the file is taken, or there is no room.
     """
-    check(keys, name, path)
+    if not is_to_be_made(keys, name, path):
+        return False
     key = f"nfk_{secrets.token_urlsafe(32)}"
-    with _private_file(path, f"{key}\n"):
-        if not keys.add(name, hashlib.sha256(key.encode()).hexdigest()):
+    _write_private(path, f"{key}\n")
+    try:
+        if not keys.add(name, _hash(key)):
             raise _taken(name)
+    except Exception as error:
+        if not is_transient(error):  # else it may be recorded all the same: nobody else has the key
+            path.unlink(missing_ok=True)
+        raise
+    return True
 
 
-def check(keys: Keys, name: str, path: Path) -> None:
-    """Raise UserError if `make` would."""
+def is_to_be_made(keys: Keys, name: str, path: Path) -> bool:
+    """Whether `make` would make a key. Raises UserError if `make` would."""
     if not re.fullmatch(names.NAME_PATTERN, name):
         fix = "Give lower-case letters, digits and hyphens, a letter first, 63 at most."
         raise UserError(f"{name!r} is no name for a key", "name", fix)
     recorded = keys.recorded()
     if name in recorded:
+        if recorded[name] == _hash(_held(path)):
+            return False
         raise _taken(name)
     if len(document(recorded | {name: 64 * "0"})) > MOST_BYTES:
         fix = "Remove those that nobody uses: ansible-playbook playbooks/keys.yml -e remove=NAME"
         raise UserError(f"there is no room beside the {len(recorded)} keys that there are", fix=fix)
     if path.exists():
         raise UserError("there is such a file", str(path), "Move it, or name another for the key.")
+    return True
 
 
 def document(recorded: dict[str, str]) -> str:
@@ -204,17 +218,29 @@ def _taken(name: str) -> UserError:
     return UserError(f"there is a key {name} already", "name", fix)
 
 
-@contextmanager
-def _private_file(path: Path, text: str) -> Iterator[None]:
-    """A new file for its owner's eyes, which goes again if the block fails."""
+def _hash(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _held(path: Path) -> str:
+    """What the file holds, if anything that can be read."""
+    try:
+        return path.read_text().strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write a new file for its owner's eyes. Raises UserError, and leaves none, if that cannot be."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(text)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(text)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
     except OSError as error:
-        raise UserError(f"the key cannot be written there ({error.strerror})", str(path)) from None
-    try:
-        yield
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+        fix = "Name another file for it."
+        raise UserError(f"the key cannot be written there ({error.strerror})", str(path), fix) from None

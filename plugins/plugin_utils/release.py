@@ -13,7 +13,7 @@ import json
 import time
 import urllib.request
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..module_utils.contract import names
@@ -334,8 +334,12 @@ class Rollout:
             time.sleep(_INTERVAL)
 
     def _give_way(self, other: str) -> None:
-        """Follow another operator's rollout of the very same. Raises UserError if it is of something else."""
-        if self.deployment.service.release(other) != self.wanted:
+        """Follow another operator's rollout of the very same. Raises UserError if it is of something else.
+
+        With the API keys that there are now it is the same too: what we changed of them is among these.
+        """
+        keys, _ = _keys(self.deployment)
+        if self.deployment.service.release(other) not in (self.wanted, replace(self.wanted, keys=keys)):
             raise UserError(
                 f"another release, of {self._label(other)}, "
                 f"took the place of {self.wanted.model} before it was up",

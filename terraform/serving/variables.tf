@@ -139,8 +139,8 @@ variable "api_keys_secret_arn" {
   default     = null
 
   validation {
-    condition     = var.api_keys_secret_arn == null || can(regex("^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]+$", var.api_keys_secret_arn))
-    error_message = "api_keys_secret_arn must be the ARN of a secret, arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME-SUFFIX, or null."
+    condition     = var.api_keys_secret_arn == null || can(regex("^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}$", var.api_keys_secret_arn))
+    error_message = "api_keys_secret_arn must be the whole ARN of a secret, arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME-SUFFIX with a suffix of six characters, or null."
   }
 
   validation {
@@ -190,5 +190,10 @@ variable "container_environment" {
   validation {
     condition     = alltrue([for name in keys(var.container_environment) : can(regex("^[A-Za-z_][A-Za-z0-9_]*$", name))])
     error_message = "container_environment's keys must be names of environment variables."
+  }
+
+  validation {
+    condition     = !contains(keys(var.container_environment), "NERFORGE_API_KEYS")
+    error_message = "container_environment must leave NERFORGE_API_KEYS alone: api_keys and api_keys_secret_arn say it, and what the server may read goes by them."
   }
 }

@@ -322,7 +322,7 @@ def _seconds_to_ready(folder: Path, published: dict[str, str]) -> float:
 
 def _seconds_to_load(folder: Path) -> float:
     began = time.monotonic()
-    code = "import sys, spacy; spacy.load(sys.argv[1])"
+    code = "import os, sys, spacy; spacy.load(sys.argv[1]); os._exit(0)"  # without the interpreter's own end
     subprocess.run([environments.server(), "-c", code, folder], env=os.environ | ONE_THREAD, check=True)
     return time.monotonic() - began
 

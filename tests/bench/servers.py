@@ -206,7 +206,7 @@ class Server:
                 raise SystemExit(
                     f"{self.kind.name} did not get ready; its log:\n{self.log.read_text()[-3000:]}"
                 )
-            time.sleep(0.005)
+            time.sleep(0.02)
 
     def body(self, texts: Sequence[str]) -> str:
         """The body that asks for the entities of these texts."""

@@ -2,16 +2,17 @@
 
 The acts, in order; each builds on the one before:
 
-1. Deploy; deploy again: nothing changes but what the emulator itself cannot keep.
+1. Deploy a server that asks for keys, as on AWS; deploy again: nothing changes but what the emulator itself
+   cannot keep. Make a key.
 2. Wrong specs: one message each, exit code not 0, nothing recorded, nothing on the queue.
 3. Train the sample: a training process within 5 s, progress as it comes, a model version in the end. The
    doctor finds all in order, the log can be read, there are no dead letters; a run that has succeeded is
    neither cancelled nor begun anew.
 4. Promote: the service answers with that version; a version that does not exist is refused.
-5. Ask over HTTP: plain text, JSON, the page, the metrics, the OpenAPI document.
-6. The demo, which deploys again while serving: nothing is trained anew, the service goes on undisturbed, and
-   it says where all is.
-7. Keys: make one, and have the server ask for it; make another in its place, and the first opens nothing.
+5. Ask over HTTP: plain text, JSON, the page, the metrics, the OpenAPI document; without a key, in vain.
+6. Make another key in place of the first, which then opens nothing.
+7. The demo, which deploys again while serving, a server without keys: nothing is trained anew, the model goes
+   on to be served, and it says where all is.
 8. Stop and start the local AWS, as when the machine is restarted: the model is served again.
 9. Destroy: nothing is left.
 """
@@ -39,6 +40,13 @@ EMULATOR_DRIFT = {
     "aws_cloudwatch_metric_alarm.no_healthy_host",
     "aws_cloudwatch_metric_alarm.unhealthy_hosts",
 }
+# What of the serving stack changes when keys are turned off.
+KEYS = {
+    "aws_ecs_task_definition.server",
+    "aws_iam_role_policy.api_keys[0]",
+    'aws_ssm_parameter.serving["template_task_definition_arn"]',
+}
+WITH_KEYS = ("-e", "nerforge_api_keys=true")
 SENTENCE = "Europa Clipper will ride to Jupiter's moon Europa for NASA after its launch on a Falcon Heavy."
 
 # What is wrong with each, where the message says it is, and how it says to mend it.
@@ -79,15 +87,34 @@ def changed_resources(output: str) -> set[str]:
     return set(re.findall(lines, output, re.MULTILINE))
 
 
+def status(deployment) -> int:
+    """The status of the answer to a sentence."""
+    try:
+        deployment.ask("/ner", SENTENCE.encode())
+    except urllib.error.HTTPError as refused:
+        return refused.code
+    return 200
+
+
+def key(deployment, name: str) -> str:
+    """The key that keys.yml has made."""
+    return (deployment.home / "keys" / deployment.prefix / name).read_text().strip()
+
+
 def test_1_deploy_and_deploy_again(deployment):
-    first = deployment.playbook("playbooks/deploy.yml")
+    first = deployment.playbook("playbooks/deploy.yml", *WITH_KEYS)
     assert first.returncode == 0
     assert {"aws_sqs_queue.runs", "aws_ecs_service.server"} <= changed_resources(first.stdout)
 
     # The second one runs from the playbooks' own folder, as people also do.
-    second = deployment.playbook("deploy.yml", folder="playbooks")
+    second = deployment.playbook("deploy.yml", *WITH_KEYS, folder="playbooks")
     assert second.returncode == 0
     assert changed_resources(second.stdout) <= EMULATOR_DRIFT
+
+
+def test_1_make_a_key(deployment):
+    assert deployment.playbook("playbooks/keys.yml", "-e", "add=first").returncode == 0
+    deployment.key = key(deployment, "first")
 
 
 @pytest.mark.parametrize("case", WRONG_SPECS)
@@ -192,18 +219,34 @@ def test_5_ask_over_http(deployment):
 
     with urllib.request.urlopen(f"{deployment.url}/", timeout=10) as page:
         assert page.headers["Content-Type"].startswith("text/html")
-    with urllib.request.urlopen(f"{deployment.url}/metrics", timeout=10) as metrics:
-        assert '"AGENCY"' in metrics.read().decode()
+    assert '"AGENCY"' in deployment.read("/metrics").decode()
     assert deployment.ask("/openapi.json")["openapi"].startswith("3.1")
     with pytest.raises(urllib.error.HTTPError) as refused:
         deployment.ask("/ner", b"\xff\xfe")
     assert refused.value.code == 400
 
+    deployment.key = ""
+    assert status(deployment) == 401
+    deployment.key = key(deployment, "first")
 
-def test_6_the_demo_goes_on_from_what_is_there(deployment):
+
+def test_6_another_key_in_place_of_the_first(deployment):
+    assert status(deployment) == 200
+    ended = deployment.playbook("playbooks/keys.yml", "-e", "add=second", "-e", "remove=first")
+    assert ended.returncode == 0
+    assert "with other API keys" in ended.stdout
+    assert status(deployment) == 401
+    deployment.key = key(deployment, "second")
+    assert status(deployment) == 200
+
+
+def test_7_the_demo_goes_on_from_what_is_there(deployment):
+    deployment.key = ""
     ended = deployment.playbook("playbooks/demo.yml")
     assert ended.returncode == 0
-    assert changed_resources(ended.stdout) <= EMULATOR_DRIFT
+    assert changed_resources(ended.stdout) <= EMULATOR_DRIFT | KEYS
+    assert "rolling out space:1 in place of space:1" in ended.stdout  # so Terraform has left it in service
+    assert status(deployment) == 200
     assert len(deployment.runs()) == 1
     assert deployment.ask("/model")["version"] == 1
     for told in (
@@ -213,32 +256,6 @@ def test_6_the_demo_goes_on_from_what_is_there(deployment):
         "AGENCY",
     ):
         assert told in ended.stdout
-
-
-def test_7_keys(deployment):
-    def play(playbook, *arguments):
-        assert deployment.playbook(f"playbooks/{playbook}.yml", *arguments).returncode == 0
-
-    def key(name):
-        return (deployment.home / "keys" / deployment.prefix / name).read_text().strip()
-
-    def status():
-        try:
-            return deployment.ask("/ner", SENTENCE.encode()) and 200
-        except urllib.error.HTTPError as refused:
-            return refused.code
-
-    play("keys", "-e", "add=first")
-    assert status() == 200  # none is asked for yet
-    play("deploy", "-e", "nerforge_api_keys=true")
-    assert status() == 401
-    deployment.key = key("first")
-    assert status() == 200
-
-    play("keys", "-e", "add=second", "-e", "remove=first")
-    assert status() == 401
-    deployment.key = key("second")
-    assert status() == 200
 
 
 def test_8_stop_and_start_the_local_aws(deployment):

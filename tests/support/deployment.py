@@ -116,10 +116,14 @@ class Deployment:
 
     def ask(self, path: str, body: bytes | None = None, kind: str = "text/plain") -> Any:
         """The JSON that the served model answers."""
+        return json.loads(self.read(path, body, kind))
+
+    def read(self, path: str, body: bytes | None = None, kind: str = "text/plain") -> bytes:
+        """What the served model answers. Raises urllib.error.HTTPError for a status of 400 or above."""
         headers = {"Content-Type": kind} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
         request = urllib.request.Request(f"{self.url}{path}", body, headers)
         with urllib.request.urlopen(request, timeout=30) as response:
-            return json.load(response)
+            return response.read()
 
     def runs(self) -> list[dict[str, Any]]:
         """Every item of the runs table that is a run."""

@@ -89,10 +89,10 @@ class Stub:
         self.asked += texts
         return [_find(text) for text in texts]
 
-    def stream(self, texts: Iterable[str]) -> Iterator[list[Entity]]:
+    def stream(self, texts: Iterable[str]) -> Iterator[list[list[Entity]]]:
         self._check()
         ahead = list(texts)
-        return (_find(text) for text in ahead)
+        return ([_find(text)] for text in ahead)
 
     def _check(self) -> None:
         if self.unready:

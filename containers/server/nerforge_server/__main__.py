@@ -18,6 +18,7 @@ from nerforge_contract.errors import UserError  # noqa: E402
 from . import logs  # noqa: E402
 from .fetching import Fetching  # noqa: E402
 from .listening import listen  # noqa: E402
+from .processes import block_signals  # noqa: E402
 from .settings import Settings  # noqa: E402
 
 log = logging.getLogger("nerforge_server")
@@ -25,6 +26,8 @@ log = logging.getLogger("nerforge_server")
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT; the exit code is 1 for wrong settings or answers left owing."""
+    # Until the parent has handlers: before, the kernel gives none to a container's first process.
+    block_signals()
     logs.configure()
     try:
         settings = Settings.read(os.environ)

@@ -20,6 +20,8 @@ LINES = "application/x-ndjson"
 HTML = "text/html; charset=utf-8"
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
+ASSETS = "/docs/{name}"  # the files of the documentation's page, which are no operation
+
 Schema = dict[str, Any]
 
 

@@ -1,7 +1,6 @@
 """The WSGI application: Falcon, with a responder for each operation of `api`."""
 
 import json
-import logging
 import os
 import re
 import time
@@ -15,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import falcon
 from falcon import mediatypes
 
-from . import api, bodies, openapi, pages, problems, streams
+from . import api, bodies, logs, openapi, pages, problems, streams
 from .api import HTML, JSON, LINES, TEXT, Operation
+from .door import Door
 from .headers import IMMUTABLE, PAGE_HEADERS, SECURITY_HEADERS, STRICT_TRANSPORT
 from .problems import Problem
 
@@ -41,10 +41,7 @@ MODEL_FACTS = (
     "engine_reason",
 )  # of the manifest, and of the engine
 
-_CHALLENGE = 'Bearer realm="nerforge"'
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
-
-log = logging.getLogger(__name__)
 
 
 def create_app(serving: "Serving", keys: "Keys | None", metrics: "Metrics") -> falcon.App:
@@ -63,17 +60,18 @@ def create_app(serving: "Serving", keys: "Keys | None", metrics: "Metrics") -> f
     """
     app = falcon.App(middleware=[Manners(metrics)])
     problems.install(app)
+    door = Door(keys)
     responders = Responders(serving, metrics, openapi.document(with_keys=keys is not None))
     routes: dict[str, SimpleNamespace] = {}
     for operation in api.OPERATIONS:
         responder = getattr(responders, operation.name)
-        if operation.locked and keys is not None:
-            responder = _locked(responder, keys)
+        if door.locks(operation):
+            responder = _locked(responder, door)
         for method in _methods(operation):
             setattr(routes.setdefault(operation.path, SimpleNamespace()), f"on_{method}", responder)
     for path, route in routes.items():
         app.add_route(path, route)
-    app.add_route("/docs/{name}", responders.assets)
+    app.add_route(api.ASSETS, responders.assets)
     return app
 
 
@@ -115,17 +113,17 @@ class Manners:
         context = req.context
         seconds = time.perf_counter() - context.started
         self._metrics.answered(req.uri_template or "", req.method, status, seconds)
-        fields = {
-            "method": req.method,
-            "path": req.path[:200],
-            "status": status,
-            "ms": round(1000 * seconds, 1),
-            "texts": context.texts,
-            "id": context.id,
-        }
-        if "key" in context:
-            fields["key"] = context.key
-        log.info("request", extra={"fields": fields})
+        key = {"key": context.key} if "key" in context else {}
+        logs.info(
+            "request",
+            method=req.method,
+            path=req.path[:200],
+            status=status,
+            ms=round(1000 * seconds, 1),
+            texts=context.texts,
+            id=context.id,
+            **key,
+        )
 
 
 class Responders:
@@ -142,7 +140,8 @@ class Responders:
     def recognize(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer the entities of the body's text or texts."""
         header = req.env.get
-        kind = bodies.media_type(header("CONTENT_TYPE", ""), header("HTTP_CONTENT_ENCODING", "identity"))
+        model = self._serving.label  # without one nothing is read
+        kind = bodies.media_type_of(header)
         _check_accepted(header("HTTP_ACCEPT", "*/*"), LINES if kind == LINES else JSON)
         if kind == LINES:
             self._stream(req, resp)
@@ -155,9 +154,9 @@ class Responders:
         many, texts = bodies.texts(body)
         results = self._recognize(req, texts)
         if many:
-            _answer(resp, {"model": self._serving.label, "results": [{"entities": each} for each in results]})
+            _answer(resp, {"model": model, "results": [{"entities": each} for each in results]})
         else:
-            _answer(resp, {"model": self._serving.label, "entities": results[0]})
+            _answer(resp, {"model": model, "entities": results[0]})
 
     def _recognize(self, req: falcon.Request, texts: list[str]) -> list[list[dict[str, Any]]]:
         req.context.texts = len(texts)
@@ -166,23 +165,28 @@ class Responders:
         return [_told(text, entities) for text, entities in zip(texts, results, strict=True)]
 
     def _stream(self, req: falcon.Request, resp: falcon.Response) -> None:
-        answers = streams.answers(bodies.lines(req), self._serving.stream, req.context.id)
-        first = next(answers, None)
+        parts = streams.answers(bodies.lines(req), self._serving.stream, req.context.id)
+        first = next(parts, [])
         # As long as nothing is answered, what is wrong with a line is the request's own problem.
-        if first and isinstance(first[1], Problem):
-            raise first[1]
-        resp.stream = self._lines(req, chain((first,) if first else (), answers))
+        if first and isinstance(problem := first[0][1], Problem):
+            raise problem
+        resp.stream = self._lines(req, chain([first], parts))
         resp.content_type = LINES
 
-    def _lines(self, req: falcon.Request, answers: Iterable[streams.Answer]) -> Iterator[bytes]:
-        for line, answer in answers:
-            if isinstance(answer, Problem):
-                told = problems.document(answer.status_code, answer.what, answer.fix, line=line.number)
-            else:
-                req.context.texts += 1
-                self._metrics.entities(entity.label for entity in answer)
-                told = {"entities": _told(line.content, answer)}
-            yield _encode({**line.echo, **told}) + b"\n"
+    def _lines(self, req: falcon.Request, parts: Iterable[list[streams.Answer]]) -> Iterator[bytes]:
+        for part in parts:
+            yield b"".join(_encode(self._line(req, *answer)) + b"\n" for answer in part)
+
+    def _line(
+        self, req: falcon.Request, line: bodies.Line, answer: "list[Entity] | Problem"
+    ) -> dict[str, Any]:
+        if isinstance(answer, Problem):
+            told = problems.document(answer.status_code, answer.what, answer.fix, line=line.number)
+        else:
+            req.context.texts += 1
+            self._metrics.entities(entity.label for entity in answer)
+            told = {"entities": _told(line.content, answer)}
+        return {**line.echo, **told}
 
     def model(self, _req: falcon.Request, resp: falcon.Response) -> None:
         """Answer what is known about the model."""
@@ -247,30 +251,14 @@ class Assets:
     on_head = on_get
 
 
-def _locked(responder: Responder, keys: "Keys") -> Responder:
+def _locked(responder: Responder, door: Door) -> Responder:
     """The same responder behind the door."""
 
     def respond(req: falcon.Request, resp: falcon.Response) -> None:
-        scheme, _, presented = req.env.get("HTTP_AUTHORIZATION", "").partition(" ")
-        presented = presented.strip()
-        if scheme.lower() != "bearer" or not presented:
-            _challenge("This needs an API key.", _CHALLENGE)
-        name = keys.name_of(presented)
-        if name is None:
-            _challenge("The API key opens nothing here.", f'{_CHALLENGE}, error="invalid_token"')
-        req.context.key = name
+        req.context.key = door.enter(req.env.get("HTTP_AUTHORIZATION", ""))
         responder(req, resp)
 
     return respond
-
-
-def _challenge(what: str, challenge: str) -> None:
-    raise Problem(
-        HTTPStatus.UNAUTHORIZED,
-        what,
-        "Send the header Authorization: Bearer, with a key that the server's operator gave you.",
-        headers={"WWW-Authenticate": challenge},
-    )
 
 
 @lru_cache(maxsize=64)

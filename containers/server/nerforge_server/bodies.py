@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, NamedTuple, NoReturn
@@ -26,6 +26,13 @@ _SHAPE = 'Send {"text": "..."} or {"texts": ["...", "..."]}.'
 _LINE_SHAPE = 'Send {"text": "..."} or {"id": ..., "text": "..."} on each line.'
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
+LIMITS = {TEXT: MAX_BODY, JSON: MAX_BODY, LINES: MAX_STREAM_BODY}  # bytes, by the media type
+
+
+def media_type_of(header: Callable[[str, str], str]) -> str:
+    """Which media type a request's headers tell of, given the ``get`` of its WSGI environment."""
+    return media_type(header("CONTENT_TYPE", ""), header("HTTP_CONTENT_ENCODING", "identity"))
+
 
 @lru_cache(maxsize=64)
 def media_type(content_type: str, encoding: str) -> str:
@@ -45,7 +52,7 @@ def media_type(content_type: str, encoding: str) -> str:
 
 def read(req: falcon.Request) -> str:
     """The whole body of a request that is no stream."""
-    _limit(req, MAX_BODY)
+    _limit(req, LIMITS[JSON])
     return _decode(req.bounded_stream.read(), "The body")
 
 
@@ -90,7 +97,7 @@ class Line(NamedTuple):
 
 def lines(req: falcon.Request) -> Iterator[Line]:
     """The lines of a stream, read one by one; empty ones are passed over."""
-    _limit(req, MAX_STREAM_BODY)
+    _limit(req, LIMITS[LINES])
     return _lines(req)
 
 

@@ -15,7 +15,6 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from greenlet import getcurrent, greenlet
@@ -32,7 +31,8 @@ PACE_CHARACTERS = 20_000  # how many characters the measured pace looks back
 OPEN_REQUESTS = 256
 WAIT_SECONDS = 10.0  # half the deadline: what is let in is answered in time even if the pace is off by two
 DEADLINE_SECONDS = 20.0
-STREAM_TEXTS = 64  # a stream is cut into parts of so many texts, of which two are in flight
+STREAM_TEXTS = 64  # a stream is cut into parts of at most so many texts, of which two are in flight,
+STREAM_CHARACTERS = 50_000  # and which end with the text that makes so many characters
 
 
 class Unavailable(Exception):
@@ -155,11 +155,11 @@ class Inference:
         finally:
             self._dismiss(request)
 
-    def stream(self, texts: Iterable[str]) -> "Iterator[list[Entity]]":
-        """The entities of each text, one by one in the order of the texts, which are taken as needed.
+    def stream(self, texts: Iterable[str]) -> "Iterator[list[list[Entity]]]":
+        """The entities of each text, in the order of the texts, which are taken as needed; a part at a time.
 
-        At most two parts of `STREAM_TEXTS` texts are in flight, and each has a deadline of its own. Raises as
-        `recognize` does; that too much is waiting is raised at once, before there is an iterator.
+        At most two parts are in flight, and each has a deadline of its own. Raises as `recognize` does; that
+        too much is waiting is raised at once, before there is an iterator.
         """
         parts = _parts(iter(texts))
         first = next(parts, None)
@@ -168,14 +168,13 @@ class Inference:
         self._admit(sum(map(_size, first)))
         return self._stream(self._file(first), parts)
 
-    def _stream(self, request: _Request, parts: Iterator[list[str]]) -> "Iterator[list[Entity]]":
+    def _stream(self, request: _Request, parts: Iterator[list[str]]) -> "Iterator[list[list[Entity]]]":
         following: _Request | None = None
         try:
             while request:
                 part = next(parts, None)
                 following = self._file(part) if part else None
-                yield from self._answers(request)
-                self._dismiss(request)
+                yield self._answers(request)
                 request, following = following, None
         finally:
             for left in (request, following):
@@ -339,6 +338,7 @@ class Inference:
         if request in self._open:
             self._characters -= size
         if not request.owing:
+            self._dismiss(request)  # here, not when its client has read the answer: others may have its place
             self._done.append(request)
 
     def _fail(self, request: _Request, failure: Exception) -> None:
@@ -360,6 +360,14 @@ def _size(text: str) -> int:
 
 
 def _parts(texts: Iterator[str]) -> Iterator[list[str]]:
-    """The texts in parts of `STREAM_TEXTS`."""
-    while part := list(islice(texts, STREAM_TEXTS)):
+    """The texts in parts of at most `STREAM_TEXTS` and about `STREAM_CHARACTERS`."""
+    part: list[str] = []
+    characters = 0
+    for text in texts:
+        part.append(text)
+        characters += len(text)
+        if len(part) == STREAM_TEXTS or characters >= STREAM_CHARACTERS:
+            yield part
+            part, characters = [], 0
+    if part:
         yield part

@@ -4,12 +4,17 @@ import contextlib
 import json
 import logging
 import os
+import select
 import sys
+import time
 import traceback
 from datetime import UTC, datetime
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii as _quoted
 
 _ATOMIC = 4096  # bytes: PIPE_BUF on Linux; a longer write to a pipe may be mixed with another process's
 _HELD = 1 << 16  # characters after which held lines are written though nobody asked
+_MOST_HELD = 1 << 22  # characters; beyond, if nobody reads the log, lines are lost
 
 
 class JsonFormatter(logging.Formatter):
@@ -22,7 +27,7 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line."""
         line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": _timestamp(record.created),
             "level": record.levelname.lower(),
             "message": record.getMessage(),
             **getattr(record, "fields", {}),
@@ -35,14 +40,21 @@ class JsonFormatter(logging.Formatter):
 
 
 class _Lines(logging.Handler):
-    """Writes lines to a file descriptor: each at once, or, once told to `hold`, many with one call."""
+    """Writes lines to a file descriptor: each at once, or, once told to `hold`, many with one call.
+
+    A log that nobody reads is no reason to stop answering: it never waits. While a pipe is full the lines are
+    held, and beyond `_MOST_HELD` lost.
+    """
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()
         self.hold = False
         self._descriptor = descriptor
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLOUT)
         self._held: list[str] = []
         self._length = 0
+        self._lost = 0
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -50,17 +62,55 @@ class _Lines(logging.Handler):
         except Exception:
             self.handleError(record)
             return
+        self.add(line, urgent=record.levelno >= logging.ERROR)
+
+    def add(self, line: str, urgent: bool = False) -> None:
+        if self._length > _MOST_HELD:
+            self._lost += 1
+            return
         self._held.append(line)
         self._length += len(line)
-        if not self.hold or record.levelno >= logging.ERROR or self._length > _HELD:
+        if urgent or not self.hold or self._length > _HELD:
             self.flush()
 
     def flush(self) -> None:
+        if not self._held:
+            return
         with self.lock:  # type: ignore[union-attr]  # set by logging.Handler
             lines, self._held, self._length = self._held, [], 0
-        with contextlib.suppress(OSError):  # whoever read them is gone: that is no reason to stop answering
-            for block in _blocks(lines) if lines else ():
-                os.write(self._descriptor, block)
+        blocks = _blocks(lines)
+        while blocks and self._poll.poll(0):  # a pipe that has room at all takes `_ATOMIC` bytes
+            with contextlib.suppress(
+                OSError
+            ):  # whoever read them is gone: that is no reason to stop answering
+                os.write(self._descriptor, blocks.pop(0))
+        if blocks:
+            self._held[:0] = [block[:-1].decode() for block in blocks]
+            self._length += sum(map(len, blocks))
+        elif self._lost:
+            lost, self._lost = self._lost, 0
+            self.add(event("lines of the log were lost, for nobody read it", "warning", {"lines": lost}))
+
+
+def event(message: str, level: str, fields: dict[str, str | int | float]) -> str:
+    """A line of the log."""
+    head = f'{{"time": "{_timestamp(time.time())}", "level": "{level}", "message": "{message}"'
+    # json.dumps would take as long as all else here together.
+    return head + "".join([f', "{name}": {_json(value)}' for name, value in fields.items()]) + "}"
+
+
+def _json(value: str | int | float) -> str:
+    return _quoted(value) if isinstance(value, str) else repr(value)
+
+
+def _timestamp(seconds: float) -> str:
+    second, milliseconds = divmod(int(seconds * 1000), 1000)
+    return f"{_second(second)}.{milliseconds:03}+00:00"
+
+
+@lru_cache(maxsize=4)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _blocks(lines: list[str]) -> list[bytes]:
@@ -91,6 +141,11 @@ def configure() -> None:
     # Nothing of this is written, and a record is made for every request.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None  # documented in logging's HOWTO as the way to leave out the search for the caller
+
+
+def info(message: str, **fields: str | int | float) -> None:
+    """Log a line as logging would, without all that logging does for it: for what every request says."""
+    _lines.add(event(message, "info", fields))
 
 
 def hold() -> None:

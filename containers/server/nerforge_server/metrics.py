@@ -27,7 +27,7 @@ from . import api
 
 OTHER = "other"  # what a route, a method, a status or a label is counted as if it is none of the known ones
 
-_ROUTES = (*dict.fromkeys(operation.path for operation in api.OPERATIONS), OTHER)
+_ROUTES = (*dict.fromkeys(operation.path for operation in api.OPERATIONS), api.ASSETS, OTHER)
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", OTHER)
 _STATUSES = (*map(int, HTTPStatus), OTHER)
 

@@ -14,9 +14,11 @@ _ERRORS = {
     HTTPStatus.UNAUTHORIZED: "There is no API key, or one that opens nothing.",
     HTTPStatus.METHOD_NOT_ALLOWED: "The path has no such method.",
     HTTPStatus.NOT_ACCEPTABLE: "The Accept header allows none of the media types of the answer.",
+    HTTPStatus.REQUEST_TIMEOUT: "The request did not come to its end in time.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body has more bytes than are read.",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body has another media type, charset or encoding.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "A text is longer than its limit, or there are too many.",
+    HTTPStatus.TOO_MANY_REQUESTS: "Too many requests were sent on a connection without waiting for answers.",
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "The headers are over their limit.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "The server failed over this request.",
     HTTPStatus.NOT_IMPLEMENTED: "The transfer encoding is another than chunked.",
@@ -84,7 +86,7 @@ def document(with_keys: bool) -> dict[str, Any]:
 
 
 def _operation(operation: Operation, with_keys: bool) -> dict[str, Any]:
-    errors = {400, 405, 431, 500, 501}
+    errors = {400, 405, 408, 429, 431, 500, 501}
     if operation.bodies:
         errors |= {406, 413, 415, 422}
     if operation.needs_model:

@@ -16,10 +16,13 @@ _FIXES = {
     400: "Send a well-formed HTTP/1.1 request.",
     404: "The document at /openapi.json lists the paths, and /docs shows them.",
     405: "The Allow header names the methods of this path.",
+    408: "Send the whole request without a pause, and less in one request over a slow line.",
     413: "Send less in one request.",
+    429: "Wait for answers before sending more requests on one connection.",
     431: "Send fewer or shorter headers.",
     500: "Try again; if it stays, the server's log says more under the id in X-Request-Id.",
     501: "Send the body with a Content-Length or chunked, without other encodings.",
+    503: "Try again after the seconds that Retry-After says.",
 }
 
 log = logging.getLogger(__name__)

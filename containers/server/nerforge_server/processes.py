@@ -24,10 +24,10 @@ def fork(run: Callable[[], int]) -> int:
     others the child would inherit the locks they hold, and nobody to release them.
     """
     logs.flush()
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    before = block_signals()
     pid = os.fork()
     if pid:
-        unblock_signals()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return pid
     code = 1
     try:
@@ -43,8 +43,13 @@ def fork(run: Callable[[], int]) -> int:
         os._exit(code)
 
 
+def block_signals() -> set[signal.Signals]:
+    """Have `SIGNALS` wait until there are handlers for them; what was blocked before."""
+    return signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
 def unblock_signals() -> None:
-    """Let the signals come that `fork` has blocked."""
+    """Let the signals come that `block_signals` or `fork` has blocked."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 

@@ -8,10 +8,13 @@ whoever calls `turn`.
 What is used of waitress beside its documented interface (its version is pinned for that, and the tests name
 each): `BaseWSGIServer`'s constructor with ``dispatcher``, ``active_channels``, ``handle_accept`` and
 ``trigger``; `HTTPChannel`'s ``service``, ``requests``, ``request``, ``received``, ``write_soon``,
-``total_outbufs_len``, ``last_activity`` and ``_flush_outbufs_below_high_watermark``; `Task`'s ``write`` and
-``build_response_header``; `HTTPRequestParser.parse_header`; `wasyncore.poll2`.
+``total_outbufs_len``, ``last_activity``, ``close_when_flushed``, ``_flush_exception``, ``_flush_some`` and
+``_flush_outbufs_below_high_watermark``; `Task`'s ``write`` and ``build_response_header``; `wasyncore.poll2`;
+and what `receiving` uses: `HTTPRequestParser`'s ``received``, ``parse_header``, ``body_rcv`` and the state
+that its channel looks at, `ChunkedReceiver`'s ``control_line`` and ``trailer``, and both receivers' ``buf``.
 """
 
+import errno
 import logging
 import math
 import socket
@@ -25,7 +28,6 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.channel import ClientDisconnected, HTTPChannel
-from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, WSGITask
 from waitress.utilities import Error, build_http_date
@@ -34,16 +36,21 @@ from . import logs, problems
 from .api import MAX_BODY, MAX_STREAM_BODY
 from .headers import SECURITY_HEADERS
 from .listening import BACKLOG
+from .receiving import Held, Overloaded, Parser, Room, TooMany
 
 CONNECTIONS = 1_000  # of one process
+AHEAD_REQUESTS = 100  # that a client may send on a connection without waiting for their answers
 ACCEPTS = 16  # at most so many connections are accepted in a turn
+FULL_SECONDS = 1.0  # how long none is accepted when the system has no more sockets
 LEAVE_SECONDS = 0.03  # how long a connection is left to a process that holds clearly fewer: about a turn
 IDLE_SECONDS = 120  # more than a load balancer's own limit, so that it is never we who close a connection
-RECEIVE_SECONDS = (
-    30.0  # for all of a request, from its first byte; for the first byte, from the connection on
-)
+# For all of a request, from its first byte; for the first byte, from the connection on.
+RECEIVE_SECONDS = 30.0
 SEND_SECONDS = 30.0  # how long a client may leave an answer unread
-UNSENT_BYTES = 1 << 18  # beyond it, who writes an answer waits until the client has read some
+UNSENT_BYTES = 1 << 16  # beyond it, who writes an answer waits until the client has read some
+LINGER_SECONDS = 2.0  # how long a client that was refused may go on sending, to be heard by nobody
+RETRY_SECONDS = 2  # after which a request may be sent again for which there was no room
+MAX_HEADERS = 1 << 16  # bytes
 MAINTENANCE_SECONDS = 1.0
 HANDSHAKE_SECONDS = 0.1  # ample for a client in the same network to finish a connection it has begun
 LAST_WORD_SECONDS = 1.0  # how long a draining server waits for the next request on an open connection
@@ -85,14 +92,23 @@ class Server:
         What requests leave to be done.
     seat:
         The process's place among those that share the socket.
+    room:
+        How much of a body is kept.
     """
 
-    def __init__(self, app: Callable, listener: socket.socket, work: Work, seat: Seat | None = None) -> None:
+    def __init__(
+        self,
+        app: Callable,
+        listener: socket.socket,
+        work: Work,
+        seat: Seat | None = None,
+        room: Room = lambda *_: MAX_STREAM_BODY,
+    ) -> None:
         self._work = work
         self._seat = seat
         self._sockets: dict[int, Any] = {}
         self._tasks = _Tasks()
-        self._listener = _Listener(app, self._sockets, listener, self._tasks, seat)
+        self._listener = _Listener(app, self._sockets, listener, self._tasks, seat, room)
         self._channels = self._listener.active_channels
         self._next_maintenance = 0.0
 
@@ -103,7 +119,8 @@ class Server:
 
     def turn(self, timeout: float) -> None:
         """Wait at most ``timeout`` seconds for something to do, and do a bounded piece of it."""
-        wait = 0.0 if self._work.busy else min(timeout, self._listener.left_for() + 0.001)  # poll cuts to ms
+        busy = self._work.busy or self._tasks.busy
+        wait = 0.0 if busy else min(timeout, self._listener.left_for() + 0.001)  # poll cuts to ms
         wasyncore.poll2(wait, self._sockets)
         self._tasks.run()
         if self._work.busy:
@@ -163,7 +180,10 @@ class Server:
         receive = LAST_RECEIVE_SECONDS if draining else RECEIVE_SECONDS
         for channel in list(self._channels.values()):
             quiet = now - channel.last_activity
-            if channel.total_outbufs_len:
+            if channel.lingers is not None:
+                if now - channel.lingers > LINGER_SECONDS:
+                    channel.handle_close()
+            elif channel.total_outbufs_len:
                 if quiet > SEND_SECONDS:
                     channel.handle_close()
             elif channel.requests:
@@ -193,8 +213,14 @@ class _Tasks:
         # Not run here: waitress calls this in the midst of its own work on the channel.
         self._due.append(channel)
 
+    @property
+    def busy(self) -> bool:
+        """Whether `run` has something to do."""
+        return bool(self._due)
+
     def run(self) -> None:
-        while self._due:
+        # Only what is due by now: a client may have sent thousands of requests at once.
+        for _ in range(len(self._due)):
             channel = self._due.popleft()
             task = channel.task
             if task is None or task.dead:
@@ -211,7 +237,13 @@ class _Listener(TcpWSGIServer):
     """The listening socket, and the connections that came of it."""
 
     def __init__(
-        self, app: Callable, sockets: dict, listener: socket.socket, tasks: _Tasks, seat: Seat | None
+        self,
+        app: Callable,
+        sockets: dict,
+        listener: socket.socket,
+        tasks: _Tasks,
+        seat: Seat | None,
+        room: Room,
     ) -> None:
         adjustments = Adjustments(
             sockets=[listener],
@@ -224,6 +256,7 @@ class _Listener(TcpWSGIServer):
             # A body that is too long by up to this is read to its end, so that its sender gets the
             # application's 413; beyond it the connection is cut, and the sender may see no more than that.
             max_request_body_size=MAX_STREAM_BODY + 8 * MAX_BODY,
+            max_request_header_size=MAX_HEADERS,
             recv_bytes=1 << 16,
             clear_untrusted_proxy_headers=False,
             ident=None,
@@ -232,6 +265,8 @@ class _Listener(TcpWSGIServer):
         self.draining = False
         self._seat = seat
         self._leave_until: float | None = None
+        self.room = room
+        self.held = Held(lambda: self.active_channels.values())
         self.channel_class = _Channel
         # waitress sets options on the socket that it is given; its accept is all that is used of it here.
         super().__init__(
@@ -259,18 +294,28 @@ class _Listener(TcpWSGIServer):
 
     def handle_accept(self) -> None:
         """Accept what waits; once, if another process holds clearly fewer connections, leave it to that."""
+        was_left, self._leave_until = self._leave_until is not None, None
         for _ in range(ACCEPTS):
             before = len(self.active_channels)
             if before >= CONNECTIONS:
                 return
             ahead = self._seat is not None and not self.draining and self._seat.ahead(before)
-            if ahead and self._leave_until is None:
+            if ahead and not was_left:  # if it was, nobody took it: they are busy
                 self._leave_until = time.monotonic() + LEAVE_SECONDS
                 return
-            self._leave_until = None  # if it was left, nobody took it: they are busy
             super().handle_accept()
             if len(self.active_channels) == before:
                 return
+
+    def accept(self) -> tuple[socket.socket, Any] | None:
+        """As waitress does; if the system has no more sockets, not again for a moment."""
+        try:
+            return super().accept()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                log.error("A connection must wait: %s", error.strerror)
+                self._leave_until = time.monotonic() + FULL_SECONDS
+            raise
 
     def accept_the_last(self) -> None:
         """Take the connections that the kernel holds, and close the socket, which would reset them."""
@@ -279,18 +324,6 @@ class _Listener(TcpWSGIServer):
             before = len(self.active_channels)
             super().handle_accept()
         wasyncore.dispatcher.close(self)  # the socket only: signal handlers still pull the trigger
-
-
-class _Parser(HTTPRequestParser):
-    def __init__(self, adj: Adjustments) -> None:
-        super().__init__(adj)
-        self.started = time.time()
-
-    def parse_header(self, header_plus: bytes) -> None:
-        try:
-            super().parse_header(header_plus)
-        except ValueError as error:  # such as a length of 5,000 digits: waitress would hang up without a word
-            raise ParsingError("not a number, or not a URL") from error
 
 
 class _Task(WSGITask):
@@ -322,7 +355,11 @@ class _Task(WSGITask):
             head = self.build_response_header()
             self.content_bytes_written = len(data)
             self.wrote_header = True
-            self.channel.write_soon(head + data)
+            if len(data) < UNSENT_BYTES:
+                self.channel.write_soon(head + data)
+            else:
+                self.channel.write_soon(head)
+                self.channel.write_soon(data)
         else:
             super().write(data)
 
@@ -340,9 +377,12 @@ class _Refusal(ErrorTask):
         body = problems.body(code)
         self.status = f"{code} {self.request.error.reason}"
         self.response_headers += [("Content-Type", problems.CONTENT_TYPE), *SECURITY_HEADERS.items()]
+        if code == Overloaded.code:
+            self.response_headers.append(("Retry-After", str(RETRY_SECONDS)))
         self.set_close_on_finish()
         self.content_length = len(body)
         self.write(body)
+        self.channel.refused = True
         log.info("request refused", extra={"fields": {"status": code}})
 
 
@@ -354,13 +394,25 @@ class _TooSlow(Error):
 class _Channel(HTTPChannel):
     """A connection. Its requests are served one after the other, each in a greenlet."""
 
-    parser_class = _Parser
     task_class = _Task
     error_task_class = _Refusal
 
     task: greenlet | None = None  # what serves the first of the requests
     blocked = False  # whether that waits for the client to read
     served = False  # whether a request has ever come
+    refused = False  # whether the last request was, with perhaps more of it to come
+    lingers: float | None = None  # since when what still comes is passed over, in seconds of time.time()
+
+    def parser_class(self, adjustments: Adjustments) -> Parser:
+        """What reads the next request: a class, for waitress."""
+        too_many = len(self.requests) >= AHEAD_REQUESTS
+        return Parser(adjustments, self.server.room, self.server.held, TooMany("") if too_many else None)
+
+    @property
+    def held(self) -> int:
+        """How many bytes of bodies are kept for it."""
+        waiting = [*self.requests, self.request] if self.request else self.requests
+        return sum(request.held for request in waiting)
 
     def serve(self) -> None:
         """Serve the first of the requests; nothing but the process's end leaves here."""
@@ -379,19 +431,19 @@ class _Channel(HTTPChannel):
         self.request = None
         self.server.add_task(self)
 
-    def write_soon(self, data: Any) -> int:
+    def write_soon(self, data: bytes) -> int:
         """Send what the socket takes at once, keep the rest; waits while too much is kept."""
-        length = len(data)
+        for start in range(0, len(data), UNSENT_BYTES):
+            self._write_some(data[start : start + UNSENT_BYTES])
+        return len(data)
+
+    def _write_some(self, data: bytes) -> None:
         self._flush_outbufs_below_high_watermark()
         if not self.connected:
             raise ClientDisconnected
-        if not self.total_outbufs_len and isinstance(data, bytes):
-            sent = self.send(data, do_close=False)
-            if sent == length:
-                return length
-            data = data[sent:]
-        super().write_soon(data)
-        return length
+        sent = 0 if self.total_outbufs_len else self.send(data, do_close=False)
+        if sent < len(data):
+            super().write_soon(data[sent:])
 
     def _flush_outbufs_below_high_watermark(self) -> None:
         # waitress waits on a lock here, for its loop to send: in the loop's own thread that would never end.
@@ -402,7 +454,23 @@ class _Channel(HTTPChannel):
             finally:
                 self.blocked = False
 
+    def readable(self) -> bool:
+        return self.lingers is not None or super().readable()
+
+    def writable(self) -> bool:
+        return self.lingers is None and super().writable()
+
+    def received(self, data: bytes) -> bool:
+        return self.lingers is None and super().received(data)
+
     def handle_write(self) -> None:
+        # waitress would keep less than 18 kB to itself, and spin, as long as the request is at work.
+        self._flush_exception(self._flush_some, do_close=False)
+        if self.refused and self.close_when_flushed and not (self.will_close or self.total_outbufs_len):
+            # A close with bytes unread would be a reset, and might take the answer from who still sends.
+            self.lingers = time.time()
+            self.socket.shutdown(socket.SHUT_WR)
+            return
         super().handle_write()
         if self.blocked and self.total_outbufs_len <= self.adj.outbuf_high_watermark:
             self.server.add_task(self)

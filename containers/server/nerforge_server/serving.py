@@ -55,10 +55,10 @@ class Serving:
         """
         return self._current().recognize(texts)
 
-    def stream(self, texts: Iterable[str]) -> "Iterator[list[Entity]]":
-        """The same one by one, as the texts come, with a bounded number of them in flight.
+    def stream(self, texts: Iterable[str]) -> "Iterator[list[list[Entity]]]":
+        """The same in parts, as the texts come, with a bounded number of them in flight.
 
-        What refuses the whole stream is raised at once, what befalls a text from the iterator.
+        What refuses the whole stream is raised at once, what befalls a part from the iterator.
         """
         return self._current().stream(texts)
 

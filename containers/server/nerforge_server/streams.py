@@ -16,18 +16,20 @@ Answer = tuple[Line, "list[Entity] | Problem"]
 
 def answers(
     lines: Iterable[Line],
-    recognize: "Callable[[Iterable[str]], Iterator[list[Entity]]]",
+    recognize: "Callable[[Iterable[str]], Iterator[list[list[Entity]]]]",
     request_id: str,
-) -> Iterator[Answer]:
+) -> Iterator[list[Answer]]:
     """Each line with the entities of its text, or with what is wrong with it, in the order of the lines.
+
+    They come in lists of what is there at one time; none of them is empty.
 
     Parameters
     ----------
     lines:
         Taken as they are needed, which may be ahead of the answers.
     recognize:
-        Gives the entities of each of some texts, in their order. What it raises ends the stream: the last
-        answer is a Problem that says so.
+        Gives the entities of each of some texts, in their order, a part at a time. What it raises ends the
+        stream: the last answer is a Problem that says so.
     request_id:
         What the log calls the request.
     """
@@ -46,16 +48,21 @@ def answers(
     results = recognize(texts())
     while True:
         try:
-            entities = next(results, None)
+            part = next(results, None)
         except Exception as error:
-            yield from wrong()
+            answered = [*wrong()]
             if not due:
                 raise
             problem, line = problems.of(error, request_id), due[0]
             ending = f"{problem.what} There is no answer from line {line.number} on."
-            yield line, Problem(problem.status, ending, problem.fix, problem.headers)
+            yield [*answered, (line, Problem(problem.status, ending, problem.fix, problem.headers))]
             return
-        yield from wrong()
-        if entities is None:
+        answered = []
+        for entities in part or ():
+            answered += wrong()
+            answered.append((due.popleft(), entities))
+        answered += wrong()
+        if answered:
+            yield answered
+        if part is None:
             return
-        yield due.popleft(), entities

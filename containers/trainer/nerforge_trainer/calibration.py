@@ -44,7 +44,7 @@ def calibrate(nlp: Language, dev: Sequence[Example], held_out: Sequence[Example]
     dev:
         Examples to fit on, with what the pipeline finds as ``predicted``.
     held_out:
-        Examples to measure on, likewise.
+        Examples to measure on, likewise; if these are ``dev`` itself, the errors come out a little too small.
     on:
         The part that ``held_out`` is: ``test`` or ``dev``.
 
@@ -53,8 +53,9 @@ def calibrate(nlp: Language, dev: Sequence[Example], held_out: Sequence[Example]
     ``temperature``; ``ece`` with it and ``ece_uncalibrated`` at temperature 1, both between 0 and 1, or None
     where no entity has a score; the ``bins`` of ``ece``, as `binned` has them; and ``on``.
     """
-    temperature = fitted_temperature(judged(nlp, dev))
-    measured = judged(nlp, held_out)
+    fitted_on = judged(nlp, dev)
+    measured = fitted_on if held_out is dev else judged(nlp, held_out)
+    temperature = fitted_temperature(fitted_on)
     bins = binned(measured.scores(temperature), measured.right)
     return {
         "on": on,
@@ -109,10 +110,10 @@ def fitted_temperature(found: Judged) -> float:
         scores = numpy.clip(found.scores(10**exponent), 1e-12, 1 - 1e-12)
         return -float(numpy.mean(targets * numpy.log(scores) + (1 - targets) * numpy.log1p(-scores)))
 
-    low, high = numpy.log10(_TEMPERATURES)
+    limits = low, high = numpy.log10(_TEMPERATURES)
     for _ in range(3):  # each time ten times as fine
-        exponents = numpy.linspace(low, high, 21)
-        best = min(exponents, key=loss)
+        exponents = numpy.clip(numpy.linspace(low, high, 21), *limits)
+        best = min(exponents, key=lambda exponent: (loss(exponent), abs(exponent)))
         low, high = best - (high - low) / 20, best + (high - low) / 20
     return round(float(10**best), 3)
 

@@ -22,7 +22,7 @@ run "values_that_cannot_be" {
     desired_count                = 0
     requests_per_task            = 0
     certificate_arn              = "ner.example.com"
-    api_keys_secret_arn          = "ner-keys"
+    api_keys_secret_arn          = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:ner-keys" # no suffix
     deregistration_delay_seconds = 3601
     alarm_latency_seconds        = 0
     runbook                      = "our runbook"
@@ -55,8 +55,9 @@ run "values_that_do_not_go_together" {
     max_count       = 2
     certificate_arn = "arn:aws:acm:eu-central-1:123456789012:certificate/1" # and no allowed_cidrs
 
-    api_keys            = false
-    api_keys_secret_arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:ner-keys-a1B2c3"
+    api_keys              = false
+    api_keys_secret_arn   = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:ner-keys-a1B2c3"
+    container_environment = { NERFORGE_API_KEYS = "" }
   }
 
   expect_failures = [
@@ -64,6 +65,7 @@ run "values_that_do_not_go_together" {
     var.max_count,
     var.allowed_cidrs,
     var.api_keys_secret_arn,
+    var.container_environment,
   ]
 }
 

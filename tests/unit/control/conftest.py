@@ -123,8 +123,8 @@ class Lines(list):
 
 
 class FakeEcs:
-    """One service, and an ECS that rolls it as told: ``up``, ``crash``, ``vanish``, ``hang``, ``twin`` or
-    ``usurp``, a step a look.
+    """One service, and an ECS that rolls it as told: ``up``, ``crash``, ``vanish``, ``hang``, ``twin``,
+    ``rekey`` or ``usurp``, a step a look.
 
     Every call is checked against botocore's own model, so what it takes is what ECS takes.
     """
@@ -269,6 +269,14 @@ class FakeEcs:
         self.plot = "up"
         definition, tags = self.definitions[ours["taskDefinition"]]
         yield self.do_update_service("nerforge", "nerforge-server", self._add(dict(definition), list(tags)))
+
+    def _rekey(self, ours):
+        yield ours.update(pendingCount=1)
+        self.plot = "up"
+        self.rekeyed()
+        definition, tags = self.definitions[ours["taskDefinition"]]
+        tags = [tag | {"value": "two"} if tag["value"] == "one" else tag for tag in tags]
+        yield self.do_update_service("nerforge", "nerforge-server", self._add(dict(definition), tags))
 
     def _usurp(self, ours):
         yield ours.update(pendingCount=1)

@@ -399,6 +399,23 @@ def test_keys_are_named_once_the_tasks_have_them(site, stack):
     assert (named.level, named.what) == (doctor.OK, "names: batch, shop")
 
 
+@pytest.mark.parametrize("recorded", [["batch"], ["batch", "old-shop", "shop"]], ids=["removed", "added"])
+def test_keys_that_were_recorded_and_not_published_are_told(site, stack, recorded):
+    """Whoever changed them was cut short: what was revoked still opens, or what was made does not."""
+    told = names.api_keys_parameter("nerforge")
+    site.answers["DescribeTaskDefinition"] = definitions(trainer(), keys=told)
+    keys = api_keys.open_keys(stack.aws, "nerforge")
+    for name in recorded:
+        keys.add(name, "0" * 64)
+    site.published[told] = api_keys.document({"batch": "0" * 64, "old-shop": "0" * 64})
+    (finding,) = found(site, "api keys")
+    assert finding.level == doctor.WRONG and "were recorded, and not published" in finding.what
+    assert "keys.yml" in finding.fix
+    del site.published[told]
+    (finding,) = found(site, "api keys")
+    assert finding.level == doctor.WRONG and "were recorded, and not published" in finding.what
+
+
 def test_keys_in_a_secret_are_not_read(site):
     secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:ours-a1B2c3"
     site.answers["DescribeTaskDefinition"] = definitions(trainer(), model=None, keys=secret)

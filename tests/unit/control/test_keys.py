@@ -5,6 +5,7 @@ import json
 import re
 import threading
 
+import botocore.exceptions
 import pytest
 from ansible_collections.nerforge.aws.plugins.module_utils.contract import names
 from ansible_collections.nerforge.aws.plugins.module_utils.contract.errors import UserError
@@ -59,10 +60,70 @@ def test_a_name_that_is_taken_is_refused_and_says_how_to_rotate(keys, tmp_path):
 
 def test_a_name_taken_at_the_last_moment_leaves_no_file(keys, tmp_path, monkeypatch):
     keys.add("shop", HASH)
-    monkeypatch.setattr(api_keys, "check", lambda *_: None)
+    monkeypatch.setattr(api_keys, "is_to_be_made", lambda *_: True)
     with pytest.raises(UserError, match="there is a key shop already"):
         api_keys.make(keys, "shop", tmp_path / "key")
     assert keys.recorded() == {"shop": HASH} and not (tmp_path / "key").exists()
+
+
+def test_a_command_that_was_cut_short_may_be_repeated(stack, keys, tmp_path):
+    """Recorded, and then not published: the same command once more goes on from there."""
+    assert api_keys.make(keys, "shop", tmp_path / "key")
+    assert not keys.is_published()
+    recorded, text = keys.recorded(), (tmp_path / "key").read_text()
+    assert not api_keys.make(keys, "shop", tmp_path / "key")
+    assert keys.publish() and keys.is_published()
+    assert published(stack) == keys.recorded() == recorded
+    assert (tmp_path / "key").read_text() == text
+
+
+def test_a_file_with_another_key_is_not_that_key(keys, tmp_path):
+    api_keys.make(keys, "shop", tmp_path / "shop")
+    api_keys.make(keys, "batch", tmp_path / "batch")
+    with pytest.raises(UserError, match="there is a key shop already"):
+        api_keys.make(keys, "shop", tmp_path / "batch")
+    keys.remove("shop", last=False)
+    with pytest.raises(UserError, match="there is such a file"):  # a key that was revoked stays so
+        api_keys.make(keys, "shop", tmp_path / "shop")
+    assert list(keys.recorded()) == ["batch"]
+
+
+def test_a_write_whose_answer_is_lost_loses_no_key(keys, tmp_path, monkeypatch):
+    update = keys._table.update_item
+
+    def lost(**request):
+        update(**request)
+        if ":sha256" in request["ExpressionAttributeValues"]:
+            raise botocore.exceptions.ReadTimeoutError(endpoint_url="https://dynamodb")
+
+    monkeypatch.setattr(keys._table, "update_item", lost)
+    with pytest.raises(botocore.exceptions.ReadTimeoutError):
+        api_keys.make(keys, "shop", tmp_path / "key")
+    key = (tmp_path / "key").read_text().strip()
+    assert keys.recorded() == {"shop": hashlib.sha256(key.encode()).hexdigest()}
+    assert not api_keys.make(keys, "shop", tmp_path / "key")
+
+
+def test_a_write_that_is_refused_leaves_no_file(keys, tmp_path, monkeypatch):
+    answer = {"Error": {"Code": "AccessDeniedException"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+
+    def refused(**_request):
+        raise botocore.exceptions.ClientError(answer, "UpdateItem")
+
+    monkeypatch.setattr(keys._table, "update_item", refused)
+    with pytest.raises(botocore.exceptions.ClientError):
+        api_keys.make(keys, "shop", tmp_path / "key")
+    assert not (tmp_path / "key").exists()
+
+
+def test_a_file_that_cannot_be_written_in_full_goes_again(keys, tmp_path, monkeypatch):
+    def full(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(api_keys.os, "fdopen", full)
+    with pytest.raises(UserError, match="No space left on device"):
+        api_keys.make(keys, "shop", tmp_path / "key")
+    assert not (tmp_path / "key").exists() and keys.recorded() == {}
 
 
 def test_no_file_is_written_over(keys, tmp_path):
@@ -106,12 +167,12 @@ def test_revoking_what_is_not_there_writes_nothing(stack, keys):
 
 
 def test_operators_at_once_lose_no_key(stack, keys):
-    """Each has made a key and read the record before any has published."""
+    """Each records its key and publishes what it then reads, while the others do the same."""
     together = threading.Barrier(8)
 
     def operator(number):
-        keys.add(f"key-{number}", HASH)
         together.wait()
+        keys.add(f"key-{number}", HASH)
         keys.publish()
 
     threads = [threading.Thread(target=operator, args=(number,)) for number in range(8)]

@@ -272,14 +272,16 @@ def test_a_key_is_made_and_revoked_and_never_shown(site, asked, permissions):
 
     dry = {"check_mode": True}
     printed, results = site.play(
-        *(make("shop") | dry, make("shop"), make("shop", "other.key"), revoke("shop") | dry, revoke("shop")),
+        *(make("shop") | dry, make("shop"), make("shop"), make("shop") | dry, make("shop", "other.key")),
+        *(revoke("shop") | dry, revoke("shop")),
         *(make("batch", "batch.key"), revoke("shop") | dry, revoke("shop"), revoke("shop")),
         {"nerforge.aws.api_key_info": {"display": True}},
         verbose=True,
     )
-    would, made, again, last_dry, last, second, may, revoked, gone, listed = results
+    would, made, repeated, repeated_dry, again, last_dry, last, second, may, revoked, gone, listed = results
     assert would["changed"] and would["names"] == []
     assert made["changed"] and made["names"] == ["shop"] and made["asked"]
+    assert not repeated["changed"] and not repeated_dry["changed"] and repeated["names"] == ["shop"]
     assert again["failed"] and "there is a key shop already" in again["msg"]
     assert all(result["failed"] and "shop is the last key" in result["msg"] for result in (last_dry, last))
     assert second["names"] == ["batch", "shop"]

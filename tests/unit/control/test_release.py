@@ -314,6 +314,23 @@ def test_other_keys_roll_the_model_in_service_once(site, ecs, lines, keys):
     assert not release(site, order(), lines)["changed"]
 
 
+def test_a_later_release_with_the_keys_that_there_are_now_is_followed(site, ecs, lines, keys):
+    """Two operators change keys at once: the later rollout has what both of them wanted."""
+    keys[0] = "one"
+    ecs.plot, ecs.rekeyed = "rekey", lambda: keys.__setitem__(0, "two")
+    result = release(site, order(), lines)
+    assert result["task_definition"] == ecs.deployments[0]["taskDefinition"]
+    assert {"key": KEYS_TAG, "value": "two"} in ecs.definitions[result["task_definition"]][1]
+    assert "nerforge-server:3): following" in lines.text and alias(site) == 1
+
+
+def test_a_later_release_with_older_keys_is_not(site, ecs, lines, keys):
+    keys[0] = "one"
+    ecs.plot, ecs.rekeyed = "rekey", lambda: None
+    with pytest.raises(UserError, match="another release, of people:1, took the place of people:1"):
+        release(site, order(), lines)
+
+
 def test_where_a_revision_says_the_keys_are(site, ecs):
     definition = json.loads(json.dumps(ecs.definitions[ecs.template][0]))
     assert site.service.api_keys(ecs.template) is None

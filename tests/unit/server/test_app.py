@@ -1,9 +1,12 @@
 """What each path answers, over a real small model, with no socket in between."""
 
 import hashlib
+import io
 import json
 import logging
 import re
+import time
+from datetime import datetime
 
 import pytest
 import spacy
@@ -11,7 +14,7 @@ from falcon import testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nerforge_engine.recognizer import SpacyRecognizer
-from nerforge_server import api, pages, problems
+from nerforge_server import api, logs, pages, problems
 from nerforge_server.app import create_app
 from nerforge_server.headers import PAGE_HEADERS, SECURITY_HEADERS
 from nerforge_server.inference import Unavailable
@@ -66,6 +69,14 @@ def client(serving):
 def stub():
     """A client of the application over known entities."""
     return client_of(Stub())
+
+
+@pytest.fixture
+def logged(tmp_path, monkeypatch):
+    """A function that gives the log's text so far, but for what goes through logging."""
+    with (tmp_path / "log").open("w") as log:
+        monkeypatch.setattr(logs, "_lines", logs._Lines(log.fileno()))
+        yield (tmp_path / "log").read_text
 
 
 def ask_plain(client, text: str):
@@ -235,7 +246,7 @@ class _Bursting(Stub):
         for number, _ in enumerate(list(texts)):
             if number == 2:
                 raise self.error
-            yield []
+            yield [[]]
 
 
 @pytest.mark.parametrize(
@@ -250,12 +261,19 @@ def test_a_stream_that_fails_says_from_which_line_on(error, status, caplog):
     assert "Lovelace" not in answer.text + "".join(map(JsonFormatter().format, caplog.records))
 
 
-def test_a_stream_is_counted_and_logged_when_it_has_ended(stub, caplog):
-    caplog.set_level(logging.INFO)
+def test_a_stream_is_counted_and_logged_when_it_has_ended(stub, logged):
     answer, _ = stream(stub, {"text": "London"}, b"{", {"text": "ESA"})
-    [record] = [record for record in caplog.records if record.getMessage() == "request"]
-    assert (record.fields["texts"], record.fields["status"]) == (2, 200)
-    assert record.fields["id"] == answer.headers["x-request-id"]
+    line = json.loads(logged())
+    assert (line["texts"], line["status"], line["id"]) == (2, 200, answer.headers["x-request-id"])
+
+
+def test_the_lines_of_a_part_are_sent_together_as_soon_as_they_are_there(client):
+    """Each piece is sent by itself: 300 of them would cost more than the inference."""
+    texts = [{"text": "Tim"}] * 150 + [{"text": 1}] * 5
+    environ = testing.create_environ("/ner", method="POST", headers={"Content-Type": api.LINES})
+    environ["wsgi.input"] = io.BytesIO(b"\n".join(json.dumps(text).encode() for text in texts))
+    pieces = list(client.app(environ, testing.StartResponseMock()))
+    assert [piece.count(b"\n") for piece in pieces] == [64, 64, 27]
 
 
 # --- refusals ---
@@ -492,19 +510,28 @@ def test_a_clients_own_id_is_kept_only_if_it_is_harmless(client):
         assert answer.headers["x-request-id"] != other
 
 
-def test_a_request_is_one_line_in_the_log_without_its_text(client, caplog):
-    caplog.set_level(logging.INFO)
+def test_a_request_is_one_line_in_the_log_without_its_text(client, logged):
     answer = ask(client, {"texts": ["Ada Lovelace", "Tim"]})
-    [record] = [record for record in caplog.records if record.getMessage() == "request"]
-    assert record.fields.pop("ms") >= 0
-    assert record.fields == {
+    line = json.loads(logged())
+    assert line.pop("ms") >= 0
+    assert abs(datetime.fromisoformat(line.pop("time")).timestamp() - time.time()) < 60
+    assert line == {
+        "level": "info",
+        "message": "request",
         "method": "POST",
         "path": "/ner",
         "status": 200,
         "texts": 2,
         "id": answer.headers["x-request-id"],
     }
-    assert "Lovelace" not in caplog.text
+    assert "Lovelace" not in logged()
+
+
+def test_a_path_cannot_break_its_line_in_the_log(client, logged):
+    path = '/a"b\\c\n\x85\u2028é'
+    client.simulate_get(path)
+    assert logged().count("\n") == 1 and logged().isascii()
+    assert json.loads(logged())["path"] == path
 
 
 def test_transport_security_is_for_those_who_came_by_tls(client):
@@ -518,11 +545,13 @@ def test_transport_security_is_for_those_who_came_by_tls(client):
 def test_the_metrics_tell_what_was_answered(stub):
     ask(stub, {"texts": ["ESA in London", "Ada Lovelace", ""]})
     stub.simulate_get("/nothing")
+    stub.simulate_get("/docs/nothing")
     metrics = stub.simulate_get("/metrics")
     assert metrics.headers["content-type"] == api.METRICS
     for line in (
         'nerforge_requests_total{method="POST",route="/ner",status="200"} 1.0',
         'nerforge_requests_total{method="GET",route="other",status="404"} 1.0',
+        'nerforge_requests_total{method="GET",route="/docs/{name}",status="404"} 1.0',
         'nerforge_entities_total{label="PER"} 1.0',
         'nerforge_entities_total{label="other"} 1.0',
         'nerforge_engine_info{engine="exact",model="people:7"} 1.0',
@@ -547,20 +576,20 @@ def test_without_a_key(locked, authorization):
     assert answer.headers["www-authenticate"] == 'Bearer realm="nerforge"'
 
 
-def test_with_a_wrong_key(locked, caplog):
+def test_with_a_wrong_key(locked, caplog, logged):
     caplog.set_level(logging.INFO)
     answer = locked.simulate_get("/model", headers={"Authorization": "Bearer nfk_wrong\xe9"})
     problem(answer, 401)
     assert answer.headers["www-authenticate"] == 'Bearer realm="nerforge", error="invalid_token"'
-    assert "nfk_" not in answer.text + "".join(map(JsonFormatter().format, caplog.records))
+    assert "nfk_" not in answer.text + logged() + "".join(map(JsonFormatter().format, caplog.records))
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER "])
-def test_with_a_key_the_log_has_its_name_and_never_itself(locked, caplog, scheme):
+def test_with_a_key_the_log_has_its_name_and_never_itself(locked, caplog, logged, scheme):
     caplog.set_level(logging.INFO)
     answer = locked.simulate_get("/model", headers={"Authorization": f"{scheme} {KEY}"})
     assert answer.status_code == 200
-    lines = "".join(map(JsonFormatter().format, caplog.records))
+    lines = logged() + "".join(map(JsonFormatter().format, caplog.records))
     assert '"key": "ada"' in lines
     assert KEY not in lines
 

@@ -1,6 +1,7 @@
 """The scheduler with a hub and a clock of its own: batches, fairness, long texts, limits, streams."""
 
 import itertools
+from itertools import chain
 
 import pytest
 from greenlet import GreenletExit, greenlet
@@ -254,9 +255,10 @@ def test_a_stream_answers_in_order_and_takes_texts_only_as_they_are_needed(make)
     texts = ("a" * next(taken) for _ in range(1_000))
     stream = inference.stream(texts)
     assert next(taken) == scheduling.STREAM_TEXTS
-    first = [next(stream) for _ in range(10)]
+    first = next(stream)
     assert next(taken) == 2 * scheduling.STREAM_TEXTS + 1
-    lengths = [entities[0].end for entities in [*first, *stream]]
+    assert len(first) == scheduling.STREAM_TEXTS
+    lengths = [entities[0].end for part in [first, *stream] for entities in part]
     assert lengths == sorted(lengths) and len(lengths) == 1_000
     assert list(inference.stream([])) == []
     assert not inference._open
@@ -265,7 +267,7 @@ def test_a_stream_answers_in_order_and_takes_texts_only_as_they_are_needed(make)
 def test_streams_and_requests_share_the_turns(make):
     inference = make()
     lengths = []
-    stream = greenlet(lambda: lengths.extend(len(each) for each in inference.stream(["a" * 50] * 500)))
+    stream = greenlet(lambda: lengths.extend(map(len, chain(*inference.stream(["a" * 50] * 500)))))
     stream.switch()
     short = Client(inference, ["short"])
     inference.turn()
@@ -274,12 +276,30 @@ def test_streams_and_requests_share_the_turns(make):
     assert len(lengths) == 500
 
 
+def test_a_part_of_a_stream_ends_before_it_takes_too_long(make, stub):
+    """Else texts of the longest kind, each allowed, would together be past their part's deadline."""
+    inference = make(deadline=3.0)
+    parts = list(inference.stream(["a" * 100_000] * 20 + ["b"] * 3))
+    assert [len(part) for part in parts] == [1] * 20 + [3]
+
+
+def test_who_reads_an_answer_slowly_takes_no_place_from_others(make):
+    inference = make(open_requests=3)
+    streams = [inference.stream(["a"] * 64) for _ in range(3)]
+    for stream in streams:
+        next(stream)  # and the reader takes its time
+    assert inference.recognize(["b"])
+
+
 def test_a_stream_is_refused_at_once_if_too_much_waits_and_lets_go_when_it_is_left(make):
     inference = make(open_requests=2)
     stream = inference.stream(["a"] * 500)
     next(stream)
+    waiting = [Client(inference, ["c"]) for _ in range(2)]
     with pytest.raises(Unavailable):
         inference.stream(["b"])
+    for client in waiting:
+        client.greenlet.throw(GreenletExit)
     stream.close()
     assert not inference._open
     assert not inference._waiting
@@ -287,7 +307,7 @@ def test_a_stream_is_refused_at_once_if_too_much_waits_and_lets_go_when_it_is_le
 
 def test_a_text_that_fails_in_a_stream_is_raised_there(make):
     stream = make().stream(["good"] * 64 + ["poison"])
-    assert len([next(stream) for _ in range(64)]) == 64
+    assert len(next(stream)) == 64
     with pytest.raises(ValueError, match="poison"):
         next(stream)
 

@@ -54,7 +54,7 @@ def test_health_and_short_texts_are_answered_while_long_ones_are_inferred(shared
 
 
 def test_sigterm_answers_what_is_open_and_takes_no_more(server, spacy_finds):
-    long = {"texts": LONG["texts"][:10]}
+    long = {"texts": LONG["texts"][:14]}
     right = spacy_finds(long["texts"])
     idle = server.connect()
     assert exchange(idle, "GET", "/health")[0] == 200
@@ -124,6 +124,14 @@ def test_sigterm_closes_connections_that_say_nothing(server):
     assert time.monotonic() - started < 5
     for each in silent:
         each.close()
+
+
+def test_sigterm_as_it_starts(start):
+    server = start()
+    while not server.log.read_text():  # its first line
+        time.sleep(0.001)
+    assert server.terminate() == 0
+    assert list(server.scratch.iterdir()) == []
 
 
 def test_sigterm_while_the_model_is_awaited(start, aws):

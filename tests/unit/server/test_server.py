@@ -5,11 +5,13 @@ socket: an update that breaks one fails a test.
 """
 
 import contextlib
+import errno
 import http.client
 import json
 import re
 import select
 import socket
+import struct
 import threading
 import time
 from collections import deque
@@ -17,10 +19,12 @@ from collections import deque
 import greenlet
 import pytest
 import waitress.server
+from nerforge_server import receiving
 from nerforge_server import server as server_module
 from nerforge_server.listening import drop_new_connections, listen
 from nerforge_server.server import Server
 from waitress import wasyncore
+from waitress.receiver import ChunkedReceiver
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -87,9 +91,9 @@ class Seat:
 class Running:
     """A server whose loop turns in a thread until the test stops or drains it."""
 
-    def __init__(self, application: Application, listener: socket.socket, seat=None) -> None:
+    def __init__(self, application: Application, listener: socket.socket, seat=None, **options) -> None:
         self.application, self.listener, self.seat = application, listener, seat
-        self.server = Server(application, listener, application, seat)
+        self.server = Server(application, listener, application, seat, **options)
         self.owing = None
         self._stop = self._drain = False
         self._thread = threading.Thread(target=self._run)
@@ -130,6 +134,10 @@ class Running:
         connection.sendall(sent)
         return connection
 
+    def wait_for_channels(self, count: int) -> list:
+        self.wait_until(lambda: self.server.connections == count)
+        return list(self.server._channels.values())
+
     def wait_until(self, condition) -> None:
         limit = time.monotonic() + 10
         while not condition():
@@ -147,8 +155,8 @@ def run(application):
     """Run a server over the application."""
     with contextlib.ExitStack() as stack:
 
-        def run(seat=None) -> Running:
-            running = Running(application, listen("127.0.0.1", 0), seat)
+        def run(seat=None, **options) -> Running:
+            running = Running(application, listen("127.0.0.1", 0), seat, **options)
             stack.callback(running.close)
             return running
 
@@ -164,7 +172,7 @@ def answers(connection: socket.socket) -> list[bytes]:
     """All answers until the server closes."""
     with connection:
         received = b"".join(iter(lambda: connection.recv(1 << 20), b""))
-    return re.split(rb"HTTP/1\.[01] ", received)[1:]
+    return re.split(rb"HTTP/1\.[01] (?=\d)", received)[1:]
 
 
 def one(connection: socket.socket) -> tuple[http.client.HTTPResponse, bytes]:
@@ -193,7 +201,8 @@ def test_waitress_is_the_version_that_this_was_written_for():
         ),
         server_module._Listener: "handle_accept readable pull_trigger add_task accept_connections",
         server_module._Task: "write build_response_header set_close_on_finish has_body",
-        server_module._Parser: "parse_header received completed error",
+        receiving.Parser: "parse_header received completed error chunked content_length expect_continue",
+        ChunkedReceiver: "received getfile getbuf control_line trailer",
         wasyncore: "poll2",
     }.items():
         for name in names.split():
@@ -262,12 +271,149 @@ def test_requests_sent_at_once_are_answered_in_order(running, application):
     ]
 
 
+def test_who_sends_too_many_requests_without_waiting_gets_some_answers_and_a_refusal(running):
+    running.let_go()
+    found = answers(running.connect(b"GET /now HTTP/1.1\r\nHost: x\r\n\r\n" * 1_000))
+    assert [answer[:3] for answer in found] == [b"200"] * server_module.AHEAD_REQUESTS + [b"429"]
+    assert b"fix" in found[-1]
+
+
+def test_many_requests_sent_at_once_leave_turns_to_others(application):
+    with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()) as connection:
+        server = Server(application, listener, application)
+        connection.sendall(b"GET /now HTTP/1.1\r\n\r\n" * server_module.AHEAD_REQUESTS)
+        asked, served = 0, []
+        while asked < server_module.AHEAD_REQUESTS:
+            server.turn(timeout=1)
+            served.append(application.asked - asked)
+            asked = application.asked
+        assert max(served) <= 3
+        server.forget()
+
+
 def test_a_request_that_fails_fails_alone(running):
     running.let_go()
     [answer] = answers(running.connect(b"GET /fails HTTP/1.1\r\nHost: x\r\n\r\n"))
     assert answer.startswith(b"500 ")
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["status"] == 500
     assert is_served(running)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
+        b"POST / HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: +5\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length : 5\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: \x0bchunked\r\n\r\n",
+    ],
+)
+def test_a_request_whose_end_is_in_doubt_is_refused_and_nothing_after_it_is_one(running, application, head):
+    running.let_go()
+    [answer] = answers(running.connect(head + b"0\r\n\r\n" + GET))
+    assert answer[:3] in (b"400", b"501")
+    assert application.asked == 0
+
+
+@pytest.mark.parametrize("endless", [b"1" * 100_000, b"1;" + b"x" * 100_000, b"0\r\nX: " + b"x" * 100_000])
+def test_what_surrounds_the_chunks_has_a_limit(running, application, endless):
+    """waitress would read on, and look through all of it again for every byte that comes."""
+    chunked = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n"
+    [answer] = answers(running.connect(chunked + endless))
+    assert answer.startswith(b"400 ")
+    assert application.asked == 0
+
+
+def test_tiny_chunks_are_taken_by_small_pieces(running, monkeypatch):
+    """waitress's time grows with the square of what it is given at once."""
+    lengths = []
+    received = ChunkedReceiver.received
+    monkeypatch.setattr(
+        ChunkedReceiver, "received", lambda self, data: lengths.append(len(data)) or received(self, data)
+    )
+    running.let_go()
+    chunks = b"1\r\na\r\n" * 30_000
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with running.connect(head + chunks + b"0\r\n\r\n") as connection:
+        assert one(connection)[0].getheader("X-Body") == "30000"
+    assert max(lengths) <= receiving.CHUNKED_BYTES
+
+
+# --- what is kept of bodies ---
+
+
+@pytest.fixture
+def bounded(run, monkeypatch):
+    """A server that keeps 200 kB of a body, none of one to /none, and 500 kB in all."""
+    monkeypatch.setattr(receiving, "HELD_BYTES", 500_000)
+    return run(room=lambda method, path, header: 0 if path == "/none" else 200_000)
+
+
+def upload(path: bytes, length: int, sent: int, more: bytes = b"") -> bytes:
+    return b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n%s\r\n%s" % (
+        path,
+        length,
+        more,
+        b"b" * sent,
+    )
+
+
+@pytest.mark.parametrize(("path", "length"), [(b"/none", 150_000), (b"//none", 150_000), (b"/", 250_000)])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_that_is_refused_anyway_is_not_kept_and_answered_at_its_end(bounded, path, length, chunked):
+    bounded.let_go()
+    if chunked:
+        head = b"POST %s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" % path
+        chunk = b"%x\r\n%s\r\n" % (10_000, b"b" * 10_000)
+        sent, rest = head + chunk * (length // 10_000), b"0\r\n\r\n"
+    else:
+        sent, rest = upload(path, length, length - 1), b"b"
+    with bounded.connect(sent) as connection:
+        [channel] = bounded.wait_for_channels(1)
+        bounded.wait_until(
+            lambda: (body := getattr(channel.request, "_body", None)) and len(body) >= length - 1
+        )
+        assert channel.held == 0
+        for each in (rest, GET):  # the connection goes on
+            connection.sendall(each)
+            assert one(connection)[0].getheader("X-Body") == "0"
+
+
+def test_who_asks_before_it_sends_is_told_at_once_what_its_head_decides(bounded, application):
+    bounded.let_go()
+    for path, length in ((b"/none", 10), (b"/", 250_000)):
+        [answer] = answers(bounded.connect(upload(path, length, 0, b"Expect: 100-continue\r\n")))
+        assert answer.startswith(b"200 ") and b"Connection: close" in answer  # the application's answer
+    assert application.asked == 2
+
+
+def test_the_bodies_of_all_requests_together_are_bounded(bounded, application):
+    held = [bounded.connect(upload(b"/", 199_000, 150_000)) for _ in range(3)]
+    bounded.wait_until(lambda: sum(c.held for c in bounded.server._channels.values()) == 450_000)
+    [answer] = answers(bounded.connect(upload(b"/", 199_000, 150_000)))
+    assert answer.startswith(b"503 ") and b"Retry-After: " in answer
+    assert b"fix" in answer
+    bounded.let_go()
+    assert is_served(bounded)
+    for connection in held:
+        connection.close()
+    bounded.wait_until(lambda: not bounded.server.connections)
+    with bounded.connect(upload(b"/", 199_000, 199_000)) as connection:
+        assert one(connection)[0].getheader("X-Body") == "199000"  # what was let go of counts no more
+
+
+def test_who_is_refused_while_it_sends_still_gets_the_refusal(running):
+    """A close with bytes unread would reset the connection, and the answer would be lost."""
+    length = 99_999_999
+    with running.connect(upload(b"/", length, 0)) as connection:
+        for _ in range(100):
+            connection.sendall(b"b" * 65_536)
+        answer, body = one(connection)
+    assert (answer.status, json.loads(body)["status"]) == (413, 413)
+    running.wait_until(lambda: not running.server.connections)
 
 
 # --- clients that take their time, or are gone ---
@@ -314,7 +460,7 @@ def test_the_work_of_a_client_that_closes_is_dropped(running, application):
 
 
 def test_who_does_not_read_an_answer_holds_up_nobody(running, application, monkeypatch):
-    """Also not the answer's own making: it comes in parts, and the parts wait for the reader."""
+    """Nor does it fill the memory, be it made in parts, which wait for the reader, or whole."""
     application.length = 40_000_000
     with running.connect(b"GET /parts HTTP/1.1\r\nHost: x\r\n\r\n") as slow, running.connect(GET) as whole:
         running.let_go()
@@ -322,8 +468,9 @@ def test_who_does_not_read_an_answer_holds_up_nobody(running, application, monke
         monkeypatch.setattr(application, "length", 2)
         for _ in range(5):
             assert is_served(running)
-        [channel] = [each for each in running.server._channels.values() if each.blocked]
-        assert channel.total_outbufs_len < 500_000
+        blocked = [each for each in running.server._channels.values() if each.blocked]
+        assert len(blocked) == 2
+        assert all(channel.total_outbufs_len < 200_000 for channel in blocked)
         for connection in (slow, whole):
             answer = http.client.HTTPResponse(connection)
             answer.begin()
@@ -365,6 +512,39 @@ def test_a_connection_is_left_to_another_process_for_a_moment_only(run, applicat
     assert is_served(running)
     assert time.monotonic() - asked >= server_module.LEAVE_SECONDS
     assert running.seat.beats < 50  # it waits; it does not spin
+
+
+def test_a_system_without_more_sockets_is_asked_again_later(run, application, monkeypatch, caplog):
+    monkeypatch.setattr(server_module, "FULL_SECONDS", 0.2)
+    application.go_on = True
+    running = run(Seat())
+
+    def no_more(_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(wasyncore.dispatcher, "accept", no_more)
+        connection = running.connect(GET)
+        assert not select.select([connection], [], [], 1)[0]
+    assert running.seat.beats < 50  # it waits; it does not spin
+    assert one(connection)[0].status == 200
+    assert "Too many open files" in caplog.text
+    connection.close()
+
+
+def test_who_is_gone_as_it_is_refused_is_let_go_without_an_error(running, application, caplog):
+    """The refusal of the second request is written to a connection that the client has reset meanwhile."""
+    for _ in range(20):
+        application.go_on = False
+        connection = running.connect(GET + b"GARBAGE\r\n\r\nGET")  # so much that the server reads no further
+        running.wait_until(lambda: application.asked)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        application.go_on = True
+        connection.close()
+        running.server.wake()
+        running.wait_until(lambda: not running.server.connections)
+    assert is_served(running)
+    assert caplog.text == ""
 
 
 # --- the end ---

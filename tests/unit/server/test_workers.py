@@ -10,6 +10,7 @@ import threading
 import time
 from contextlib import closing
 from pathlib import Path
+from statistics import median
 
 import pytest
 from nerforge_contract import names
@@ -126,6 +127,8 @@ def test_a_seat_is_ahead_only_by_clearly_more_than_the_least_of_those_that_are_t
     assert not first.ahead(10)
     second.beat(7)
     assert first.ahead(10) and not second.ahead(7)
+    board.turned[1] -= workers_module.LATE_SECONDS  # it hangs, and would take nothing
+    assert not first.ahead(10)
 
 
 # --- real ones ---
@@ -212,34 +215,43 @@ def test_connections_spread_evenly(server):
         connection.close()
 
 
-def test_a_long_text_starves_nobody(server):
-    """Clients ask for long texts without a pause; the others are answered meanwhile, liveness at once."""
+def test_a_long_text_starves_nobody(start):
+    """Clients ask for long texts without a pause: a short one overtakes them, and liveness waits for none.
+
+    Six long texts are open at any time. By the clock of the long answers, so that a busy machine changes
+    nothing: in the order of arrival, some five of them would be answered before a short one.
+    """
+    server = start(**{names.ENV_WORKERS: "1"})
+    server.wait_ready()
     stop = threading.Event()
-    long = {"text": "Nobody saw Ada Lovelace leave Cape Town . " * 300}
+    long = {"text": "Nobody saw Ada Lovelace leave Cape Town . " * 2_300}
+    long_seconds = []
 
     def client() -> None:
         with closing(server.connect()) as connection:
             while not stop.is_set():
+                asked = time.monotonic()
                 assert exchange(connection, "POST", "/ner", long)[0] == 200
+                long_seconds.append(time.monotonic() - asked)
 
     clients = [threading.Thread(target=client) for _ in range(6)]
     for each in clients:
         each.start()
-    time.sleep(0.5)
-    waits = {"GET": [], "POST": []}
-    for _ in range(15):
-        for method, path, document in (
-            ("GET", "/health", None),
-            ("POST", "/ner", {"text": "Tim left Oslo ."}),
-        ):
-            asked = time.monotonic()
-            assert server.request(method, path, document)[0] == 200
-            waits[method].append(time.monotonic() - asked)
+    server.wait_until(lambda: len(long_seconds) >= 6)
+    overtaken_by, health_seconds = [], []
+    for _ in range(11):
+        before = len(long_seconds)
+        assert server.request("POST", "/ner", {"text": "Tim left Oslo ."})[0] == 200
+        overtaken_by.append(len(long_seconds) - before)
+        asked = time.monotonic()
+        assert server.request("GET", "/health")[0] == 200
+        health_seconds.append(time.monotonic() - asked)
     stop.set()
     for each in clients:
         each.join()
-    assert sorted(waits["GET"])[7] < 0.3 and max(waits["GET"]) < 1
-    assert max(waits["POST"]) < 2
+    assert median(overtaken_by) <= 2
+    assert median(health_seconds) < median(long_seconds) / 8
+    print(overtaken_by, median(health_seconds), median(long_seconds))
 
 
 # --- API keys ---

@@ -95,6 +95,20 @@ def test_a_few_entities_that_all_are_right_do_not_make_the_scores_1():
     assert 0.9 < right.scores(fitted_temperature(right)).mean() < 0.995
 
 
+@pytest.mark.parametrize(("distortion", "limit"), [(0.01, 0.1), (100, 10)])
+def test_a_temperature_keeps_to_its_limits(distortion, limit):
+    assert fitted_temperature(drawn(400, distortion)) == limit
+
+
+def test_scores_of_0_and_1_have_a_temperature():
+    """Paths so sure that a score is 1, or 0, in 64 bits, right and wrong alike."""
+    sure, hopeless = [numpy.array([0.0, -1e5])], [numpy.array([0.0] + [-1e-9] * 9)] * 400
+    found = Judged([sure, hopeless] * 20, numpy.array([1.0, 0.0] * 10 + [0.0, 1.0] * 10))
+    assert found.scores(1.0)[:2].tolist() == [1, 0]
+    assert fitted_temperature(found) == 1  # as all others do, it changes none of them
+    assert error(found.scores(1.0), found.right) == 0.5
+
+
 def test_too_few_entities_leave_the_scores_as_they_are():
     found = drawn(19, 4)
     assert fitted_temperature(found) == 1
@@ -183,6 +197,7 @@ def test_it_is_the_same_twice_and_touches_neither_weights_nor_random_numbers(nlp
     assert calibrate(nlp, some, some, "dev") == first
     assert (nlp.to_bytes(), random.getstate(), numpy.random.get_state()[1].tolist()) == before
     assert first["on"] == "dev"
+    assert calibrate(nlp, list(some), some, "dev") == first  # whether dev is judged once or twice
     assert sum(one["count"] for one in first["bins"]) == 50
 
 
