@@ -8,13 +8,14 @@ import select
 import sys
 import time
 import traceback
+from collections import deque
 from datetime import UTC, datetime
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as _quoted
 
 _ATOMIC = 4096  # bytes: PIPE_BUF on Linux; a longer write to a pipe may be mixed with another process's
-_HELD = 1 << 16  # characters after which held lines are written though nobody asked
-_MOST_HELD = 1 << 22  # characters; beyond, if nobody reads the log, lines are lost
+_HELD = 1 << 16  # bytes after which held lines are written though nobody asked
+_MOST_HELD = 1 << 22  # bytes; beyond, if nobody reads the log, lines are lost
 
 
 class JsonFormatter(logging.Formatter):
@@ -52,8 +53,8 @@ class _Lines(logging.Handler):
         self._descriptor = descriptor
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLOUT)
-        self._held: list[str] = []
-        self._length = 0
+        self._held: deque[bytes] = deque()
+        self._length = 0  # of all of them
         self._lost = 0
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -65,31 +66,34 @@ class _Lines(logging.Handler):
         self.add(line, urgent=record.levelno >= logging.ERROR)
 
     def add(self, line: str, urgent: bool = False) -> None:
+        """Take a line, which an urgent one does not leave to a later `flush`."""
         if self._length > _MOST_HELD:
             self._lost += 1
             return
-        self._held.append(line)
-        self._length += len(line)
+        encoded = line.encode() + b"\n"
+        self._held.append(encoded)
+        self._length += len(encoded)
         if urgent or not self.hold or self._length > _HELD:
             self.flush()
 
     def flush(self) -> None:
-        if not self._held:
-            return
+        """Write what is held, as far as it is read."""
         with self.lock:  # type: ignore[union-attr]  # set by logging.Handler
-            lines, self._held, self._length = self._held, [], 0
-        blocks = _blocks(lines)
-        while blocks and self._poll.poll(0):  # a pipe that has room at all takes `_ATOMIC` bytes
-            with contextlib.suppress(
-                OSError
-            ):  # whoever read them is gone: that is no reason to stop answering
-                os.write(self._descriptor, blocks.pop(0))
-        if blocks:
-            self._held[:0] = [block[:-1].decode() for block in blocks]
-            self._length += sum(map(len, blocks))
-        elif self._lost:
-            lost, self._lost = self._lost, 0
-            self.add(event("lines of the log were lost, for nobody read it", "warning", {"lines": lost}))
+            while self._held and self._poll.poll(0):  # a pipe that has room at all takes `_ATOMIC` bytes
+                block = self._block()
+                with contextlib.suppress(OSError):  # whoever read them is gone
+                    os.write(self._descriptor, block)
+            if self._lost and not self._held:
+                lost, self._lost = self._lost, 0
+                self.add(event("lines of the log were lost, for nobody read it", "warning", {"lines": lost}))
+
+    def _block(self) -> bytes:
+        """The next lines, for one call: `_ATOMIC` bytes at most, or one line that has more."""
+        block = self._held.popleft()
+        while self._held and len(block) + len(self._held[0]) <= _ATOMIC:
+            block += self._held.popleft()
+        self._length -= len(block)
+        return block
 
 
 def event(message: str, level: str, fields: dict[str, str | int | float]) -> str:
@@ -113,20 +117,8 @@ def _second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _blocks(lines: list[str]) -> list[bytes]:
-    """The lines in blocks of at most `_ATOMIC` bytes, each line whole; a longer one is a block of its own."""
-    blocks: list[bytes] = []
-    block = b""
-    for line in lines:
-        encoded = line.encode() + b"\n"
-        if block and len(block) + len(encoded) > _ATOMIC:
-            blocks.append(block)
-            block = b""
-        block += encoded
-    return [*blocks, block]
-
-
-_lines = _Lines(sys.__stdout__.fileno() if sys.__stdout__ else 1)
+# Where there is no stdout, its number will be some connection's.
+_lines = _Lines(sys.__stdout__.fileno() if sys.__stdout__ else os.open(os.devnull, os.O_WRONLY))
 
 
 def configure() -> None:

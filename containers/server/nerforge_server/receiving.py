@@ -1,6 +1,8 @@
 """What comes in: heads that leave no doubt where a request ends, and bodies within bounds, one and all.
 
-Stands on waitress's parser, see `server` for what is used of it.
+Used of waitress beside its documented interface: `HTTPRequestParser`'s ``received``, ``parse_header``,
+``body_rcv`` and the state that its channel looks at; `ChunkedReceiver`'s ``control_line`` and ``trailer``;
+both receivers' ``buf``.
 """
 
 import time

@@ -5,13 +5,9 @@ greenlet, and does one bounded piece of the work that they leave. The rule of th
 block. Where waitress would wait in a thread of the request, the greenlet switches to the hub, which is
 whoever calls `turn`.
 
-What is used of waitress beside its documented interface (its version is pinned for that, and the tests name
-each): `BaseWSGIServer`'s constructor with ``dispatcher``, ``active_channels``, ``handle_accept`` and
-``trigger``; `HTTPChannel`'s ``service``, ``requests``, ``request``, ``received``, ``write_soon``,
-``total_outbufs_len``, ``last_activity``, ``close_when_flushed``, ``_flush_exception``, ``_flush_some`` and
-``_flush_outbufs_below_high_watermark``; `Task`'s ``write`` and ``build_response_header``; `wasyncore.poll2`;
-and what `receiving` uses: `HTTPRequestParser`'s ``received``, ``parse_header``, ``body_rcv`` and the state
-that its channel looks at, `ChunkedReceiver`'s ``control_line`` and ``trailer``, and both receivers' ``buf``.
+Used of waitress beside its documented interface (its version is pinned for that, and the tests name each):
+`BaseWSGIServer`'s constructor with ``dispatcher``, ``active_channels``, ``accept``, ``handle_accept`` and
+``trigger``; `wasyncore.poll2`; and what `connection` and `receiving` say.
 """
 
 import errno
@@ -21,25 +17,20 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, Protocol
 
-from greenlet import GreenletExit, getcurrent, greenlet
+from greenlet import GreenletExit, greenlet
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
-from waitress.channel import ClientDisconnected, HTTPChannel
 from waitress.server import TcpWSGIServer
-from waitress.task import ErrorTask, WSGITask
-from waitress.utilities import Error, build_http_date
 
-from . import logs, problems
+from . import logs
 from .api import MAX_BODY, MAX_STREAM_BODY
-from .headers import SECURITY_HEADERS
+from .connection import UNSENT_BYTES, Channel
 from .listening import BACKLOG
-from .receiving import Held, Overloaded, Parser, Room, TooMany
+from .receiving import Held, Room
 
 CONNECTIONS = 1_000  # of one process
-AHEAD_REQUESTS = 100  # that a client may send on a connection without waiting for their answers
 ACCEPTS = 16  # at most so many connections are accepted in a turn
 FULL_SECONDS = 1.0  # how long none is accepted when the system has no more sockets
 LEAVE_SECONDS = 0.03  # how long a connection is left to a process that holds clearly fewer: about a turn
@@ -47,9 +38,7 @@ IDLE_SECONDS = 120  # more than a load balancer's own limit, so that it is never
 # For all of a request, from its first byte; for the first byte, from the connection on.
 RECEIVE_SECONDS = 30.0
 SEND_SECONDS = 30.0  # how long a client may leave an answer unread
-UNSENT_BYTES = 1 << 16  # beyond it, who writes an answer waits until the client has read some
 LINGER_SECONDS = 2.0  # how long a client that was refused may go on sending, to be heard by nobody
-RETRY_SECONDS = 2  # after which a request may be sent again for which there was no room
 MAX_HEADERS = 1 << 16  # bytes
 MAINTENANCE_SECONDS = 1.0
 HANDSHAKE_SECONDS = 0.1  # ample for a client in the same network to finish a connection it has begun
@@ -207,9 +196,9 @@ class _Tasks:
     """
 
     def __init__(self) -> None:
-        self._due: deque[_Channel] = deque()
+        self._due: deque[Channel] = deque()
 
-    def add_task(self, channel: "_Channel") -> None:
+    def add_task(self, channel: "Channel") -> None:
         # Not run here: waitress calls this in the midst of its own work on the channel.
         self._due.append(channel)
 
@@ -267,7 +256,7 @@ class _Listener(TcpWSGIServer):
         self._leave_until: float | None = None
         self.room = room
         self.held = Held(lambda: self.active_channels.values())
-        self.channel_class = _Channel
+        self.channel_class = Channel
         # waitress sets options on the socket that it is given; its accept is all that is used of it here.
         super().__init__(
             app,
@@ -324,158 +313,3 @@ class _Listener(TcpWSGIServer):
             before = len(self.active_channels)
             super().handle_accept()
         wasyncore.dispatcher.close(self)  # the socket only: signal handlers still pull the trigger
-
-
-class _Task(WSGITask):
-    def build_response_header(self) -> bytes:
-        if self.channel.server.draining and len(self.channel.requests) == 1:
-            self.set_close_on_finish()
-        ordinary = (
-            self.version == "1.1"
-            and not self.close_on_finish
-            and self.content_length is not None
-            and self.has_body
-            and "CONNECTION" not in self.request.headers
-        )
-        if not ordinary:
-            return super().build_response_header()
-        # What waitress would write but for the order and the case of the names, in a fifth of the time.
-        given = self.response_headers
-        lines = [
-            f"HTTP/1.1 {self.status}",
-            f"Date: {_http_date(int(self.start_time))}",
-            f"Content-Length: {self.content_length}",
-            *[f"{name}: {value}" for name, value in given if name.lower() != "content-length"],
-        ]
-        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-
-    def write(self, data: bytes) -> None:
-        """As waitress does; an answer that is one piece goes out with its head in one."""
-        if not self.wrote_header and self.complete and self.content_length == len(data) and self.has_body:
-            head = self.build_response_header()
-            self.content_bytes_written = len(data)
-            self.wrote_header = True
-            if len(data) < UNSENT_BYTES:
-                self.channel.write_soon(head + data)
-            else:
-                self.channel.write_soon(head)
-                self.channel.write_soon(data)
-        else:
-            super().write(data)
-
-
-@lru_cache(maxsize=4)
-def _http_date(second: int) -> str:
-    return build_http_date(second)
-
-
-class _Refusal(ErrorTask):
-    """What waitress refuses before the application sees it, told as the application would."""
-
-    def execute(self) -> None:
-        code = self.request.error.code
-        body = problems.body(code)
-        self.status = f"{code} {self.request.error.reason}"
-        self.response_headers += [("Content-Type", problems.CONTENT_TYPE), *SECURITY_HEADERS.items()]
-        if code == Overloaded.code:
-            self.response_headers.append(("Retry-After", str(RETRY_SECONDS)))
-        self.set_close_on_finish()
-        self.content_length = len(body)
-        self.write(body)
-        self.channel.refused = True
-        log.info("request refused", extra={"fields": {"status": code}})
-
-
-class _TooSlow(Error):
-    code = 408
-    reason = "Request Timeout"
-
-
-class _Channel(HTTPChannel):
-    """A connection. Its requests are served one after the other, each in a greenlet."""
-
-    task_class = _Task
-    error_task_class = _Refusal
-
-    task: greenlet | None = None  # what serves the first of the requests
-    blocked = False  # whether that waits for the client to read
-    served = False  # whether a request has ever come
-    refused = False  # whether the last request was, with perhaps more of it to come
-    lingers: float | None = None  # since when what still comes is passed over, in seconds of time.time()
-
-    def parser_class(self, adjustments: Adjustments) -> Parser:
-        """What reads the next request: a class, for waitress."""
-        too_many = len(self.requests) >= AHEAD_REQUESTS
-        return Parser(adjustments, self.server.room, self.server.held, TooMany("") if too_many else None)
-
-    @property
-    def held(self) -> int:
-        """How many bytes of bodies are kept for it."""
-        waiting = [*self.requests, self.request] if self.request else self.requests
-        return sum(request.held for request in waiting)
-
-    def serve(self) -> None:
-        """Serve the first of the requests; nothing but the process's end leaves here."""
-        self.served = True
-        try:
-            self.service()
-        except Exception as error:
-            log.error("A connection failed", exc_info=error)
-            self.handle_close()
-
-    def time_out(self) -> None:
-        """Refuse the request that does not come to its end."""
-        self.request.error = _TooSlow("")
-        self.request.completed = True
-        self.requests.append(self.request)
-        self.request = None
-        self.server.add_task(self)
-
-    def write_soon(self, data: bytes) -> int:
-        """Send what the socket takes at once, keep the rest; waits while too much is kept."""
-        for start in range(0, len(data), UNSENT_BYTES):
-            self._write_some(data[start : start + UNSENT_BYTES])
-        return len(data)
-
-    def _write_some(self, data: bytes) -> None:
-        self._flush_outbufs_below_high_watermark()
-        if not self.connected:
-            raise ClientDisconnected
-        sent = 0 if self.total_outbufs_len else self.send(data, do_close=False)
-        if sent < len(data):
-            super().write_soon(data[sent:])
-
-    def _flush_outbufs_below_high_watermark(self) -> None:
-        # waitress waits on a lock here, for its loop to send: in the loop's own thread that would never end.
-        while self.connected and self.total_outbufs_len > self.adj.outbuf_high_watermark:
-            self.blocked = True
-            try:
-                getcurrent().parent.switch()
-            finally:
-                self.blocked = False
-
-    def readable(self) -> bool:
-        return self.lingers is not None or super().readable()
-
-    def writable(self) -> bool:
-        return self.lingers is None and super().writable()
-
-    def received(self, data: bytes) -> bool:
-        return self.lingers is None and super().received(data)
-
-    def handle_write(self) -> None:
-        # waitress would keep less than 18 kB to itself, and spin, as long as the request is at work.
-        self._flush_exception(self._flush_some, do_close=False)
-        if self.refused and self.close_when_flushed and not (self.will_close or self.total_outbufs_len):
-            # A close with bytes unread would be a reset, and might take the answer from who still sends.
-            self.lingers = time.time()
-            self.socket.shutdown(socket.SHUT_WR)
-            return
-        super().handle_write()
-        if self.blocked and self.total_outbufs_len <= self.adj.outbuf_high_watermark:
-            self.server.add_task(self)
-
-    def handle_close(self) -> None:
-        super().handle_close()
-        if self.task is not None and not self.task.dead and self.task is not getcurrent():
-            self.server.add_task(self)  # to be dropped, with the work that it has filed

@@ -21,6 +21,7 @@ import pytest
 import waitress.server
 from nerforge_server import receiving
 from nerforge_server import server as server_module
+from nerforge_server.connection import AHEAD_REQUESTS, Channel, Task
 from nerforge_server.listening import drop_new_connections, listen
 from nerforge_server.server import Server
 from waitress import wasyncore
@@ -195,12 +196,12 @@ def is_served(running: Running) -> bool:
 def test_waitress_is_the_version_that_this_was_written_for():
     assert issubclass(server_module._Listener, waitress.server.TcpWSGIServer)
     for holder, names in {
-        server_module._Channel: (
+        Channel: (
             "service received write_soon total_outbufs_len last_activity request send handle_write "
             "handle_close _flush_outbufs_below_high_watermark"
         ),
         server_module._Listener: "handle_accept readable pull_trigger add_task accept_connections",
-        server_module._Task: "write build_response_header set_close_on_finish has_body",
+        Task: "write build_response_header set_close_on_finish has_body",
         receiving.Parser: "parse_header received completed error chunked content_length expect_continue",
         ChunkedReceiver: "received getfile getbuf control_line trailer",
         wasyncore: "poll2",
@@ -274,16 +275,16 @@ def test_requests_sent_at_once_are_answered_in_order(running, application):
 def test_who_sends_too_many_requests_without_waiting_gets_some_answers_and_a_refusal(running):
     running.let_go()
     found = answers(running.connect(b"GET /now HTTP/1.1\r\nHost: x\r\n\r\n" * 1_000))
-    assert [answer[:3] for answer in found] == [b"200"] * server_module.AHEAD_REQUESTS + [b"429"]
+    assert [answer[:3] for answer in found] == [b"200"] * AHEAD_REQUESTS + [b"429"]
     assert b"fix" in found[-1]
 
 
 def test_many_requests_sent_at_once_leave_turns_to_others(application):
     with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()) as connection:
         server = Server(application, listener, application)
-        connection.sendall(b"GET /now HTTP/1.1\r\n\r\n" * server_module.AHEAD_REQUESTS)
+        connection.sendall(b"GET /now HTTP/1.1\r\n\r\n" * AHEAD_REQUESTS)
         asked, served = 0, []
-        while asked < server_module.AHEAD_REQUESTS:
+        while asked < AHEAD_REQUESTS:
             server.turn(timeout=1)
             served.append(application.asked - asked)
             asked = application.asked

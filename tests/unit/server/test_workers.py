@@ -251,7 +251,6 @@ def test_a_long_text_starves_nobody(start):
         each.join()
     assert median(overtaken_by) <= 2
     assert median(health_seconds) < median(long_seconds) / 8
-    print(overtaken_by, median(health_seconds), median(long_seconds))
 
 
 # --- API keys ---
@@ -280,4 +279,12 @@ def test_keys_that_aws_does_not_give_for_now_are_waited_for_and_then_needed(star
             "POST", "/ner", b"Tim", {"Content-Type": "text/plain", "Authorization": f"Bearer {KEY}"}
         )
         assert connection.getresponse().status == 200
+    upload = {"Content-Type": "application/x-ndjson"}
+    for key, status in (("", 401), (KEY, 200)):
+        with closing(server.connect()) as connection:
+            connection.request(
+                "POST", "/ner", b'{"text": "Tim"}\n' * 50_000, upload | {"Authorization": f"Bearer {key}"}
+            )
+            answer = connection.getresponse()
+            assert (answer.status, answer.read().count(b"\n")) == (status, 50_000 if key else 0)
     assert KEY not in server.log.read_text()
