@@ -31,7 +31,7 @@ down: ## Remove all that the demo made
 	@echo "Removed: the local AWS, both stacks, the models, the environments. Kept: API keys, and what tests need in $(TEST_VENV)."
 	@[ -z "$${NERFORGE_HOME:-}" ] || echo "Images and Terraform's data stay in $$NERFORGE_HOME: remove the folder if it holds nothing else."
 
-test: lint unit terraform-test molecule story chaos-short ## Run all tests (about 18 minutes)
+test: lint unit terraform-test molecule story chaos-short ## Run all tests (about 25 minutes)
 
 lint: $(TEST_VENV)/complete ## ruff, and ansible-lint's production profile
 	@echo "== Lint"
