@@ -51,7 +51,7 @@ TEXTS = (
     ": -) he 's -)a . a.m . it ' s 8 -D (' ') d'. .m. o'clock",
     "e\u0301clair \u200b\ufeff a\u0000b \U0001d4d0\U0001d4ed\U0001d4ea \u202ereversed\u202c",
     "-".join(["Rhine", "Main", "Danube"] * 20),
-    "\n\n".join(_SENTENCES),
+    "\n\n".join(_SENTENCES[::2]),
 )
 
 

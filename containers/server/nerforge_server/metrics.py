@@ -35,6 +35,10 @@ _REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 _BATCH_TEXTS = (1, 2, 4, 8, 16, 32, 64)
 _BATCH_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
+_ROUTE, _METHOD, _STATUS = (
+    {name: place for place, name in enumerate(names)} for names in (_ROUTES, _METHODS, _STATUSES)
+)
+
 _BYTES = 8  # of a number
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -77,9 +81,7 @@ class Metrics:
         self._workers = workers
         self._engine = engine
         self._labels = (*dict.fromkeys([*labels, OTHER]),)
-        places = enumerate(product(_ROUTES, _METHODS, _STATUSES))
-        self._requests = {key: place for place, key in places}
-        end = len(self._requests)
+        end = len(_ROUTES) * len(_METHODS) * len(_STATUSES)  # requests, as `_place_of` says
         self._request_seconds: dict[str, _Histogram] = {}
         for route in _ROUTES:
             self._request_seconds[route] = _Histogram(end, _REQUEST_SECONDS)
@@ -104,13 +106,8 @@ class Metrics:
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """A request was answered, ``seconds`` after it had come in."""
-        try:
-            place = self._requests[route, method, status]
-        except KeyError:
-            route = route if route in self._request_seconds else OTHER
-            method = method if method in _METHODS else OTHER
-            place = self._requests[route, method, status if status in _STATUSES else OTHER]
-        self._row[place] += 1
+        route = route if route in self._request_seconds else OTHER
+        self._row[_place_of(route, method, status)] += 1
         self._request_seconds[route].observe(self._row, seconds)
 
     def entities(self, labels: Iterable[str]) -> None:
@@ -150,9 +147,9 @@ class Metrics:
         requests = CounterMetricFamily(
             "nerforge_requests", "Requests answered.", labels=("route", "method", "status")
         )
-        for key, place in self._requests.items():
-            if sums[place]:
-                requests.add_metric([*map(str, key)], sums[place])
+        for key in product(_ROUTES, _METHODS, _STATUSES):
+            if count := sums[_place_of(*key)]:
+                requests.add_metric([*map(str, key)], count)
         yield requests
 
         seconds = HistogramMetricFamily(
@@ -203,6 +200,13 @@ class Metrics:
 
     def _row_of(self, slot: int) -> memoryview:
         return self._memory[slot * self._width : (slot + 1) * self._width]
+
+
+def _place_of(route: str, method: str, status: int | str) -> int:
+    """Where in a row such requests are counted."""
+    method_place = _METHOD.get(method, _METHOD[OTHER])
+    status_place = _STATUS.get(status, _STATUS[OTHER])
+    return (_ROUTE[route] * len(_METHODS) + method_place) * len(_STATUSES) + status_place
 
 
 class _Registry(CollectorRegistry):

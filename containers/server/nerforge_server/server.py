@@ -33,7 +33,8 @@ from .receiving import Held, Room
 CONNECTIONS = 1_000  # of one process
 ACCEPTS = 16  # at most so many connections are accepted in a turn
 FULL_SECONDS = 1.0  # how long none is accepted when the system has no more sockets
-LEAVE_SECONDS = 0.03  # how long a connection is left to a process that holds clearly fewer: about a turn
+LEAVE_SECONDS = 0.05  # how long a connection is left to a process that holds fewer: more than a turn
+LOOK_SECONDS = 0.002  # after which it is looked whether that has taken it
 IDLE_SECONDS = 120  # more than a load balancer's own limit, so that it is never we who close a connection
 # For all of a request, from its first byte; for the first byte, from the connection on.
 RECEIVE_SECONDS = 30.0
@@ -65,7 +66,7 @@ class Seat(Protocol):
         """The loop has turned, and the process holds so many connections."""
 
     def ahead(self, connections: int) -> bool:
-        """Whether a process with so many connections holds clearly more than another."""
+        """Whether a process with so many connections holds more than its share."""
 
 
 class Server:
@@ -109,7 +110,7 @@ class Server:
     def turn(self, timeout: float) -> None:
         """Wait at most ``timeout`` seconds for something to do, and do a bounded piece of it."""
         busy = self._work.busy or self._tasks.busy
-        wait = 0.0 if busy else min(timeout, self._listener.left_for() + 0.001)  # poll cuts to ms
+        wait = 0.0 if busy else min(timeout, self._listener.rests_for() + 0.001)  # poll cuts to ms
         wasyncore.poll2(wait, self._sockets)
         self._tasks.run()
         if self._work.busy:
@@ -253,7 +254,9 @@ class _Listener(TcpWSGIServer):
         )
         self.draining = False
         self._seat = seat
-        self._leave_until: float | None = None
+        self._rests_until = 0.0
+        self._waits = False  # whether a connection waited when it was last looked
+        self._left_since: float | None = None  # since when what waits is left to other processes
         self.room = room
         self.held = Held(lambda: self.active_channels.values())
         self.channel_class = Channel
@@ -273,28 +276,38 @@ class _Listener(TcpWSGIServer):
         """Nothing: waitress wakes its loop from its threads, and here the loop is awake whoever calls."""
 
     def readable(self) -> bool:
-        return self.accepting and len(self.active_channels) < CONNECTIONS and self.left_for() == math.inf
+        if not self.accepting or len(self.active_channels) >= CONNECTIONS or self.rests_for() != math.inf:
+            return False
+        if not self._waits:  # whatever was left is taken
+            self._left_since = None
+        self._waits = False
+        return True
 
-    def left_for(self) -> float:
-        """For how many more seconds connections are left to other processes; infinite if they are not."""
-        if self._leave_until is not None and (left := self._leave_until - time.monotonic()) > 0:
-            return left
-        return math.inf
+    def rests_for(self) -> float:
+        """For how many more seconds it is not looked whether connections wait; infinite if it is looked."""
+        left = self._rests_until - time.monotonic()
+        return left if left > 0 else math.inf
 
     def handle_accept(self) -> None:
-        """Accept what waits; once, if another process holds clearly fewer connections, leave it to that."""
-        was_left, self._leave_until = self._leave_until is not None, None
+        """Accept what waits; but leave it, for a moment, to a process that holds fewer connections."""
+        self._waits = True
+        now = time.monotonic()
         for _ in range(ACCEPTS):
             before = len(self.active_channels)
             if before >= CONNECTIONS:
                 return
-            ahead = self._seat is not None and not self.draining and self._seat.ahead(before)
-            if ahead and not was_left:  # if it was, nobody took it: they are busy
-                self._leave_until = time.monotonic() + LEAVE_SECONDS
-                return
+            if not (self._seat and self._seat.ahead(before)) or self.draining:
+                self._left_since = None
+            else:
+                self._left_since = self._left_since or now
+                if now - self._left_since < LEAVE_SECONDS:  # beyond, nobody takes it: they are busy
+                    self._rests_until = now + LOOK_SECONDS
+                    return
             super().handle_accept()
             if len(self.active_channels) == before:
                 return
+            if self._seat:
+                self._seat.beat(len(self.active_channels))  # now, for the others are accepting too
 
     def accept(self) -> tuple[socket.socket, Any] | None:
         """As waitress does; if the system has no more sockets, not again for a moment."""
@@ -303,7 +316,7 @@ class _Listener(TcpWSGIServer):
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                 log.error("A connection must wait: %s", error.strerror)
-                self._leave_until = time.monotonic() + FULL_SECONDS
+                self._rests_until = time.monotonic() + FULL_SECONDS
             raise
 
     def accept_the_last(self) -> None:

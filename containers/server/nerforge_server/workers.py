@@ -18,7 +18,7 @@ from .processes import end_with_parent, fork
 STUCK_SECONDS = 60.0  # far more than any turn takes, also for a pipeline that cannot leave a long text
 EARLY_SECONDS = 2.0  # a worker that dies this soon will do so again: the next is forked later and later
 BACKOFF_SECONDS = (0.5, 1, 2, 4, 8)  # the last one is repeated
-CLEARLY_MORE = 2  # connections; a smaller difference is not worth a delay
+MORE = 1  # connection; so small a difference is not worth a delay
 LATE_SECONDS = 3.0  # who has not turned for so long, idle or not, takes no connections either
 
 log = logging.getLogger(__name__)
@@ -49,11 +49,11 @@ class Seat:
         self.board.held[self.slot] = connections
 
     def ahead(self, connections: int) -> bool:
-        """Whether a worker with so many connections holds clearly more than another, who would take some."""
+        """Whether a worker with so many connections holds more than another, who would take the next."""
         board, since = self.board, time.monotonic() - LATE_SECONDS
         rows = zip(board.held, board.turned, strict=True)
         least = min((held for held, turned in rows if turned > since), default=math.inf)
-        return connections - least > CLEARLY_MORE
+        return connections - least > MORE
 
 
 class _Place:

@@ -24,6 +24,7 @@ from nerforge_server import server as server_module
 from nerforge_server.connection import AHEAD_REQUESTS, Channel, Task
 from nerforge_server.listening import drop_new_connections, listen
 from nerforge_server.server import Server
+from nerforge_server.workers import Board, Seat
 from waitress import wasyncore
 from waitress.receiver import ChunkedReceiver
 
@@ -75,7 +76,7 @@ class Application:
             self._waiting.popleft().switch()
 
 
-class Seat:
+class SeatBesideAnother:
     """A place beside another process, which holds fewer connections as long as ``is_ahead``."""
 
     def __init__(self) -> None:
@@ -156,8 +157,8 @@ def run(application):
     """Run a server over the application."""
     with contextlib.ExitStack() as stack:
 
-        def run(seat=None, **options) -> Running:
-            running = Running(application, listen("127.0.0.1", 0), seat, **options)
+        def run(seat=None, listener=None, **options) -> Running:
+            running = Running(application, listener or listen("127.0.0.1", 0), seat, **options)
             stack.callback(running.close)
             return running
 
@@ -507,18 +508,34 @@ def test_beyond_the_limit_connections_wait_until_one_is_free(running, monkeypatc
 
 def test_a_connection_is_left_to_another_process_for_a_moment_only(run, application):
     application.go_on = True
-    running = run(Seat())
+    running = run(SeatBesideAnother())
     running.seat.is_ahead = True
     asked = time.monotonic()
     assert is_served(running)
     assert time.monotonic() - asked >= server_module.LEAVE_SECONDS
-    assert running.seat.beats < 50  # it waits; it does not spin
+    assert running.seat.beats < 100  # it waits; it does not spin
+
+
+def test_processes_that_share_a_socket_take_the_same_number_of_connections(run, monkeypatch):
+    monkeypatch.setattr(server_module, "LEAVE_SECONDS", 60)  # however slow this machine is
+    listener, board, opened = listen("127.0.0.1", 0), Board(2), []
+    both = [run(Seat(board, slot), listener=listener.dup()) for slot in range(2)]
+    with listener:
+        for running in both:
+            running.server.wake()
+            running.wait_until(lambda seat=running.seat: board.held[seat.slot] == 0)
+        for count in (31, 62, 93):
+            opened += [both[0].connect() for _ in range(31)]
+            both[0].wait_until(lambda: sum(each.server.connections for each in both) == count)  # noqa: B023
+            assert abs(both[0].server.connections - both[1].server.connections) <= 2
+    for connection in opened:
+        connection.close()
 
 
 def test_a_system_without_more_sockets_is_asked_again_later(run, application, monkeypatch, caplog):
     monkeypatch.setattr(server_module, "FULL_SECONDS", 0.2)
     application.go_on = True
-    running = run(Seat())
+    running = run(SeatBesideAnother())
 
     def no_more(_):
         raise OSError(errno.EMFILE, "Too many open files")
@@ -553,7 +570,7 @@ def test_who_is_gone_as_it_is_refused_is_let_go_without_an_error(running, applic
 
 def test_a_connection_that_waits_to_be_accepted_is_answered(run, application):
     application.go_on = True
-    running = run(Seat())
+    running = run(SeatBesideAnother())
     running.server._listener.accepting = False  # nobody accepts
     waiting = [running.connect(GET) for _ in range(5)]
     running.start_drain()

@@ -118,15 +118,15 @@ def test_who_ends_as_told_has_not_failed(supervise):
     assert not workers.running and not workers.failed
 
 
-def test_a_seat_is_ahead_only_by_clearly_more_than_the_least_of_those_that_are_there():
+def test_a_seat_is_ahead_only_by_more_than_one_connection_of_the_least_that_are_there():
     board = Board(3)
     first, second = Seat(board, 0), Seat(board, 1)
     first.beat(10)
     assert not first.ahead(10)  # nobody else is there
-    second.beat(8)
+    second.beat(9)
     assert not first.ahead(10)
-    second.beat(7)
-    assert first.ahead(10) and not second.ahead(7)
+    second.beat(8)
+    assert first.ahead(10) and not second.ahead(8)
     board.turned[1] -= workers_module.LATE_SECONDS  # it hangs, and would take nothing
     assert not first.ahead(10)
 
