@@ -33,6 +33,7 @@ WAIT_SECONDS = 10.0  # half the deadline: what is let in is answered in time eve
 DEADLINE_SECONDS = 20.0
 STREAM_TEXTS = 64  # a stream is cut into parts of at most so many texts, of which two are in flight,
 STREAM_CHARACTERS = 50_000  # and which end with the text that makes so many characters
+STREAM_SHARE = 0.5  # of the open requests may be parts of streams: each holds its places for long
 
 
 class Unavailable(Exception):
@@ -64,10 +65,11 @@ class Meter(Protocol):
 class _Request:
     """The texts of one request, the answers that are there so far, and the greenlet that waits for them."""
 
-    __slots__ = ("answers", "characters", "deadline", "failure", "owing", "taken", "texts", "waiter")
+    __slots__ = ("answers", "characters", "deadline", "failure", "owing", "streamed", "taken", "texts", "waiter")
 
-    def __init__(self, texts: Sequence[str], deadline: float) -> None:
+    def __init__(self, texts: Sequence[str], deadline: float, streamed: bool) -> None:
         self.texts = texts
+        self.streamed = streamed  # whether it is a part of a stream
         self.answers: list[list[Entity] | None] = [None] * len(texts)
         self.taken = 0  # texts that are at work or answered
         self.owing = len(texts)
@@ -165,15 +167,15 @@ class Inference:
         first = next(parts, None)
         if first is None:
             return iter(())
-        self._admit(sum(map(_size, first)))
-        return self._stream(self._file(first), parts)
+        self._admit(sum(map(_size, first)), streamed=True)
+        return self._stream(self._file(first, streamed=True), parts)
 
     def _stream(self, request: _Request, parts: Iterator[list[str]]) -> "Iterator[list[list[Entity]]]":
         following: _Request | None = None
         try:
             while request:
                 part = next(parts, None)
-                following = self._file(part) if part else None
+                following = self._file(part, streamed=True) if part else None
                 yield self._answers(request)
                 request, following = following, None
         finally:
@@ -181,11 +183,13 @@ class Inference:
                 if left:
                     self._dismiss(left)
 
-    def _admit(self, characters: int) -> None:
+    def _admit(self, characters: int, streamed: bool = False) -> None:
         wait = self._characters * self._pace
-        full = len(self._open) >= self._open_requests or (
-            self._open and wait + characters * self._pace > self._wait_seconds
-        )
+        full = len(self._open) >= self._open_requests
+        full |= bool(self._open) and wait + characters * self._pace > self._wait_seconds
+        if streamed and not full:
+            parts = sum(request.streamed for request in self._open)
+            full = parts >= self._open_requests * STREAM_SHARE
         if full:
             raise Unavailable(
                 "too many texts are waiting already",
@@ -193,8 +197,8 @@ class Inference:
                 retry_after=max(1, math.ceil(wait / 2)),  # by then half of what waits now is answered
             )
 
-    def _file(self, texts: Sequence[str]) -> _Request:
-        request = _Request(texts, self._clock() + self._deadline)
+    def _file(self, texts: Sequence[str], streamed: bool = False) -> _Request:
+        request = _Request(texts, self._clock() + self._deadline, streamed)
         self._open[request] = None
         self._characters += request.characters
         self._waiting.append(request)

@@ -285,9 +285,10 @@ def test_a_part_of_a_stream_ends_before_it_takes_too_long(make, stub):
 
 def test_who_reads_an_answer_slowly_takes_no_place_from_others(make):
     inference = make(open_requests=3)
-    streams = [inference.stream(["a"] * 64) for _ in range(3)]
-    for stream in streams:
-        next(stream)  # and the reader takes its time
+    streams = []
+    for _ in range(4):
+        streams.append(inference.stream(["a"] * 64))
+        next(streams[-1])  # and the reader takes its time
     assert inference.recognize(["b"])
 
 
@@ -303,6 +304,16 @@ def test_a_stream_is_refused_at_once_if_too_much_waits_and_lets_go_when_it_is_le
     stream.close()
     assert not inference._open
     assert not inference._waiting
+
+
+def test_streams_leave_half_of_the_places_to_other_requests(make):
+    inference = make(open_requests=4)
+    streams = [inference.stream(["a"] * 500) for _ in range(2)]
+    with pytest.raises(Unavailable):
+        inference.stream(["b"])
+    assert [Client(inference, ["c"]).error for _ in range(2)] == [None, None]
+    finish(inference)
+    assert len(next(streams[0])) == 64
 
 
 def test_a_text_that_fails_in_a_stream_is_raised_there(make):
