@@ -65,7 +65,17 @@ class Meter(Protocol):
 class _Request:
     """The texts of one request, the answers that are there so far, and the greenlet that waits for them."""
 
-    __slots__ = ("answers", "characters", "deadline", "failure", "owing", "streamed", "taken", "texts", "waiter")
+    __slots__ = (
+        "answers",
+        "characters",
+        "deadline",
+        "failure",
+        "owing",
+        "streamed",
+        "taken",
+        "texts",
+        "waiter",
+    )
 
     def __init__(self, texts: Sequence[str], deadline: float, streamed: bool) -> None:
         self.texts = texts
