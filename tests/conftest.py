@@ -1,8 +1,4 @@
-"""Puts the project's packages on the path under the names they have where they run.
-
-The contract is copied into the zip and the images as ``nerforge_contract``; here a link of that name stands
-in for the copy, so that the tests run the code where it lies.
-"""
+"""What all tests share: the project's packages on the path, and no AWS account of the developer's."""
 
 import os
 import sys
@@ -10,23 +6,14 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-LINKS = ROOT / ".nerforge" / "test-path"
+sys.path.insert(
+    0, str(Path(__file__).resolve().parent)
+)  # what several parts of the tests share: support, chaos
 
-LINKS.mkdir(parents=True, exist_ok=True)
-link = LINKS / "nerforge_contract"
-if not link.is_symlink():
-    link.symlink_to(ROOT / "plugins" / "module_utils" / "contract")
+from support import paths  # noqa: E402
 
-sys.path[:0] = [
-    str(LINKS),
-    str(ROOT / "containers" / "engine"),
-    str(ROOT / "containers" / "trainer"),
-    str(ROOT / "containers" / "server"),
-    str(ROOT / "terraform" / "training" / "dispatcher"),
-    str(ROOT / ".ansible" / "collections"),
-    str(ROOT / "tests"),  # what several parts of the tests share: support, chaos
-]
+paths.put()
+ROOT = paths.ROOT
 
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(ROOT / ".nerforge" / "hypothesis"))
 

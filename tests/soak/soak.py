@@ -25,7 +25,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / ".nerforge" / "test-path")]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from support import paths  # noqa: E402
+
+paths.put()
 
 from nerforge_contract import names  # noqa: E402
 from support import serving  # noqa: E402
