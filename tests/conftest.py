@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(
-    0, str(Path(__file__).resolve().parent)
-)  # what several parts of the tests share: support, chaos
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # where support and chaos are
 
-from support import paths  # noqa: E402
+from support import paths
 
 paths.put()
 ROOT = paths.ROOT
