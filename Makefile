@@ -11,7 +11,7 @@ PLAYBOOK := $(VENV)/bin/ansible-playbook
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
   $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
 
-.PHONY: help setup demo down test lint unit molecule terraform-test story chaos-short chaos soak bench docs lock
+.PHONY: help setup demo down test lint unit molecule terraform-test story chaos-short chaos rolls soak bench docs lock
 
 help: ## List what there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -62,6 +62,11 @@ chaos: RUNS := 200
 chaos chaos-short: setup $(TEST_VENV)/complete ## 200 real runs under random faults (20 of them in `make test`; RUNS=, SEED=)
 	@echo "== Chaos: $(RUNS) runs"
 	@$(TEST_VENV)/bin/pytest tests/chaos --chaos-runs $(RUNS) $(if $(SEED),--chaos-seed $(SEED))
+
+rolls: ROLLS := 20
+rolls: setup $(TEST_VENV)/complete ## Roll the server 20 times and back 5 times under load, then break it (ROLLS=, ROLLBACKS=, REQUESTS=)
+	@echo "== Rolls: $(ROLLS)"
+	@$(TEST_VENV)/bin/pytest tests/rolls --rolls $(ROLLS) $(if $(ROLLBACKS),--rollbacks $(ROLLBACKS)) $(if $(REQUESTS),--requests $(REQUESTS))
 
 soak: MINUTES := 30
 soak: $(TEST_VENV)/complete ## The server at full load with its workers killed at random (MINUTES=30)

@@ -5,19 +5,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from ..module_utils.contract import names
 from ..module_utils.contract.errors import UserError
-from ..module_utils.contract.models import Models
 from ..modules.model_release import DOCUMENTATION
-from ..plugin_utils import keys, logs, service
+from ..plugin_utils import gate, service
 from ..plugin_utils.action import ControlAction
-from ..plugin_utils.release import Deployment, Order, release, withdraw
+from ..plugin_utils.deployment import open_deployment
+from ..plugin_utils.release import Order, release, withdraw
 from ..plugin_utils.session import Aws, NotDeployed
-
-_TRAINING = ("bucket", "cluster_name", "models_table", "server_log_group")
 
 
 class ActionModule(ControlAction):
@@ -30,16 +26,17 @@ class ActionModule(ControlAction):
         if params["state"] == "absent":
             return self._withdraw(aws, params["prefix"])
         if not params["model"]:
-            raise UserError("no model is named", "model", "Give name:number; status.yml lists them.")
+            raise UserError("no model is named", "model", "Give name:number; models.yml lists them.")
         order = Order(
             model=params["model"],
             alias=params["alias"],
-            force=params["force"],
+            forced=gate.reason(params["force"]),
             timeout=params["timeout"],
             verify_url=params["verify_url"],
+            by=aws.caller(),
             dry=self._task.check_mode,
         )
-        return release(self._deployment(aws, params["prefix"]), order, self.say)
+        return release(open_deployment(aws, params["prefix"], self.say), order, self.say)
 
     def _withdraw(self, aws: Aws, prefix: str) -> dict[str, Any]:
         try:
@@ -49,28 +46,3 @@ class ActionModule(ControlAction):
             return {"changed": False, "deregistered": []}
         ecs = service.Service(aws.client("ecs"), cluster, serving["service_name"])
         return withdraw(ecs, serving["task_definition_family"], self._task.check_mode, self.say)
-
-    def _deployment(self, aws: Aws, prefix: str) -> Deployment:
-        training = aws.parameters(prefix, "training", _TRAINING)
-        serving = aws.parameters(prefix, "serving", service.PARAMETERS)
-
-        def manifest(record: dict[str, Any]) -> dict[str, Any]:
-            key = f"{record['prefix']}{names.MANIFEST}"
-            return json.load(aws.client("s3").get_object(Bucket=training["bucket"], Key=key)["Body"])
-
-        ecs = service.Service(aws.client("ecs"), training["cluster_name"], serving["service_name"])
-        template = serving["template_task_definition_arn"]
-        return Deployment(
-            models=Models(aws.table(training["models_table"])),
-            service=ecs,
-            template=template,
-            family=serving["task_definition_family"],
-            desired_count=int(serving["desired_count"]),
-            manifest=manifest,
-            log=lambda task: logs.tail(
-                aws.client("logs"),
-                training["server_log_group"],
-                names.log_stream(names.SERVER_CONTAINER, task),
-            ),
-            keys=lambda: keys.edition(aws, ecs.api_keys(template)),
-        )

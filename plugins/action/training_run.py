@@ -25,7 +25,7 @@ class ActionModule(ControlAction):
 
     def act(self, aws: Aws, params: dict[str, Any]) -> dict[str, Any]:
         """Check everything; then, unless in check mode, submit."""
-        path = self._find(params["spec"])
+        path = self.find(params["spec"])
         spec = specs.load(path)
         self.say(f"{path}: {spec['name']}")
         deployment = aws.parameters(params["prefix"], "training", submission.PARAMETERS)
@@ -35,21 +35,14 @@ class ActionModule(ControlAction):
             shelf = Shelf(
                 aws.client("s3"), deployment["bucket"], path.parent, Path(scratch), data_dir, self.say
             )
-            ready = submission.check(spec, path.parent, providers, shelf, self.say)
-            for warning in ready.report.warnings:
-                self.warn(warning)
+            ready = submission.check(path, spec, providers, shelf, self.say)
             submit = None if self._task.check_mode else self._submit
             run_id = submit and submit(aws, params["prefix"], deployment, ready, shelf)
         return {
             "changed": True,
             "run_id": run_id,
             "name": spec["name"],
-            "labels": list(ready.report.labels),
-            "data": {
-                part: {"sentences": sentences, "entities": ready.report.entities[part]}
-                for part, sentences in ready.report.sentences.items()
-            },
-            "files": [dataset.submitted() for dataset in ready.datasets],
+            **ready.data.result(),
         }
 
     def _submit(
@@ -60,9 +53,3 @@ class ActionModule(ControlAction):
             self.warn(f"the dispatcher was not woken, and takes the run within a minute: {asleep}")
         self.say(f"submitted as run {run_id}")
         return run_id
-
-    def _find(self, spec: str) -> Path:
-        """The path as the shell has it, or from the playbook's folder."""
-        path = Path(spec)
-        beside_playbook = Path(self._loader.get_basedir()) / path
-        return path if path.exists() or not beside_playbook.exists() else beside_playbook

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from ..module_utils.contract import purposes
 from ..module_utils.contract.errors import UserError
 from ..module_utils.contract.runs import Run, Runs
 from ..modules.training_run_retry import DOCUMENTATION
@@ -37,11 +38,13 @@ class ActionModule(ControlAction):
         if doubt := retrying.doubts(old, params["changes"]):
             self.warn(doubt)
         result = {"changed": True, "run_id": None, "retry_of": run_id, "spec": spec}
-        self.say(f"run {run_id} of {old['name']}: {old['state']}, {listing.told(old)}")
+        self.say(f"run {run_id} ({purposes.subject(old)}): {old['state']}, {listing.told(old)}")
         self.say(f"it begins anew{_with(params['changes'])}, {_from(old)}")
         if self._task.check_mode:
             return result
-        new, asleep = queueing.enqueue(aws, params["prefix"], published, spec, retry_of=old)
+        new, asleep = queueing.enqueue(
+            aws, params["prefix"], published, spec, retry_of=old, **retrying.kept(old)
+        )
         if asleep:
             self.warn(f"the dispatcher was not woken, and takes the run within a minute: {asleep}")
         self.say(f"submitted as run {new}")

@@ -6,19 +6,29 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: model_info
-short_description: List model versions
+short_description: List model versions, show one whole, or compare two
 version_added: 0.1.0
 description:
   - Reads the model versions of a deployment, with their scores, the aliases that point at them, and which one
     the service serves now.
-  - In its table C(ECE) is the expected calibration error of the entities' scores, from 0, the best, to 1.
+  - Of one version it shows all there is to say, and of two what differs, in their scores and in what they
+    were made from. Where both were evaluated on the same sentences, it tells how much may be chance.
+  - In the table C(ECE) is the expected calibration error of the entities' scores, from 0, the best, to 1.
 options:
   model:
     description:
       - Only this model C(name), or only the version C(name:number) or C(name@alias).
     type: str
+  with:
+    description:
+      - The version to compare O(model) with, as C(name:number), C(name@alias), or C(name) for its newest.
+    type: str
+  config:
+    description: Whether to print the whole training config of the one version too.
+    type: bool
+    default: false
   display:
-    description: Whether to print them as a table too.
+    description: Whether to print them too, as a table; one version is printed in full, two side by side.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -38,11 +48,17 @@ EXAMPLES = r"""
   nerforge.aws.model_info:
     model: people@production
   register: production
+
+- name: See what the last training has changed
+  nerforge.aws.model_info:
+    model: people
+    with: people@production
+    display: true
 """
 
 RETURN = r"""
 models:
-  description: The versions, in the order of their names, the newest first.
+  description: The versions, in the order of their names, the newest first; or O(model), then O(with).
   type: list
   elements: dict
   returned: success
@@ -61,6 +77,34 @@ models:
       prefix: models/people/3/
       aliases: [production]
       serving: true
+manifest:
+  description: What the version O(model) was made from, and how good it is.
+  type: dict
+  returned: when one version is shown
+history:
+  description: The moves of aliases to the version and from it, oldest first.
+  type: list
+  elements: dict
+  returned: when one version is shown
+  sample:
+    - alias: production
+      version: 3
+      before: 2
+      at: "2026-03-01T10:02:44.120+00:00"
+      kind: promote
+      by: arn:aws:iam::123456789012:user/anna
+differences:
+  description: By C(spec), C(config), C(data) and C(environment), what differs, with both values.
+  type: dict
+  returned: when two versions are compared
+  sample: {spec: {hyperparameters.max_steps: [2000, 1000]}, config: {}, data: {}, environment: {}}
+apart:
+  description:
+    - F of both on the same sentences, and the ends of the 95 % interval of the difference; null where they
+      were not evaluated on the same.
+  type: dict
+  returned: when two versions are compared
+  sample: {ours: 0.871, theirs: 0.866, low: -0.002, high: 0.012, sentences: 3453}
 serving:
   description: What the service runs now; null where the serving stack is not deployed.
   type: dict

@@ -11,8 +11,12 @@ version_added: 0.1.0
 description:
   - Pins a model version in a new revision of the server's task definition, rolls the service to it, waits
     until ECS says that the rollout is complete, and then moves the alias.
-  - A version whose scores do not reach the C(gate) of the spec it was trained from is refused, with the
-    figures.
+  - A version is put to the C(gate) of the spec it was trained from. It is refused, with the figures, if a
+    score does not reach what the gate asks, or if it may be worse than the version that the alias points at.
+    For that, both are compared on the held-out sentences of the new one, by a paired bootstrap; the lower end
+    of the 95 % interval of the difference of F must not lie below zero, or below minus the gate's C(margin).
+    A version that was not yet evaluated on these sentences is evaluated by a run, which is followed.
+  - Of two releases at once one wins, and the other says so; the service and the alias agree in the end.
   - A server that asks for API keys is not rolled out while there is none; M(nerforge.aws.api_key) makes one.
   - If the version does not come up, the service is put back to what it ran before, the alias stays where it
     was, and the task fails with the reason.
@@ -38,17 +42,16 @@ options:
     type: str
     default: production
   force:
-    description: Whether to pass over the gate.
-    type: bool
-    default: false
+    description: Passes over the gate. Why that must be, in words, for the alias's history.
+    type: str
   timeout:
-    description: Seconds that the rollout may take; then it is undone.
+    description: Seconds that the rollout may take beside the deployment strategy's waits; then it is undone.
     type: int
     default: 900
   verify_url:
     description:
       - Where the server answers, if that can be reached from the control node. Once ECS is done, the server
-        is asked which model it serves until it names this one.
+        is asked which model it serves until every answer names this one.
     type: str
 extends_documentation_fragment:
   - nerforge.aws.deployment
@@ -66,7 +69,7 @@ EXAMPLES = r"""
 - name: Serve the newest version, gate or no gate
   nerforge.aws.model_release:
     model: people
-    force: true
+    force: the test data of the version before was wrong
 
 - name: Take a change of the stack into service
   nerforge.aws.model_release:

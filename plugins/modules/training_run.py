@@ -12,6 +12,8 @@ description:
   - Checks a spec and the data it names, uploads the data, and submits a run to the training stack's queue.
   - Everything is checked before anything is written. A wrong spec or wrong data gives one message, with the
     field or the file and line, and leaves nothing on the queue.
+  - What is doubtful in the data is printed as warnings, and kept with the run; M(nerforge.aws.data_check)
+    lists what that may be.
   - In check mode it checks all the same, and submits nothing.
 options:
   spec:
@@ -76,6 +78,15 @@ data:
   sample:
     train: {sentences: 320, entities: {LOC: 98, ORG: 140, PER: 211}}
     dev: {sentences: 40, entities: {LOC: 12, ORG: 17, PER: 25}}
+findings:
+  description: The warnings, as M(nerforge.aws.data_check) returns them.
+  type: list
+  elements: dict
+  returned: success
+  sample:
+    - what: "train: 1 repetition among its 320 texts; they weigh more"
+      count: 1
+      places: ["train.conll:90 repeats train.conll:1, 'Ada of London'"]
 files:
   description: The files, as the run's record names them.
   type: list

@@ -10,6 +10,8 @@ short_description: List training runs
 version_added: 0.1.0
 description:
   - Reads the runs of a deployment, newest first, or one of them.
+  - Not every run trains a new version. One that evaluates a version or trains it once more has a C(purpose),
+    and what it found in C(result).
 options:
   run:
     description:

@@ -11,6 +11,7 @@ version_added: 0.1.0
 description:
   - Submits the stored spec of a run that has C(FAILED) or was C(CANCELLED), as a new run; the data lie in the
     bucket already. The trainer goes on from the old run's newest checkpoint, if there is one.
+  - A run that evaluates or reproduces a version, as its C(purpose) says, is begun anew as one that does.
   - The spec, with its changes, is checked whole again before anything is written.
   - If a run that has not ended retries the same one already, nothing is submitted, and that run is returned.
 options:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from pathlib import Path
 from typing import Any, ClassVar
 
 import yaml
@@ -16,15 +17,17 @@ from ..doc_fragments.deployment import ModuleDocFragment
 from ..module_utils.contract.errors import UserError
 from .session import Aws, aws_errors
 
+_DEPLOYMENT = "nerforge.aws.deployment"  # the fragment of those that work on a deployment
 _OPTION_RULES = ("type", "elements", "required", "default", "choices", "aliases")
 
 
 def argument_spec(documentation: str) -> dict[str, Any]:
     """The argument spec that a module's DOCUMENTATION describes, with what it shares with the others."""
-    documented = {
-        **yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"],
-        **yaml.safe_load(documentation)["options"],
-    }
+    of_module = yaml.safe_load(documentation)
+    shared = {}
+    if _DEPLOYMENT in of_module["extends_documentation_fragment"]:
+        shared = yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"]
+    documented = {**shared, **of_module["options"]}
     own = {
         name: {rule: option[rule] for rule in _OPTION_RULES if rule in option}
         for name, option in documented.items()
@@ -56,6 +59,12 @@ class ControlAction(ActionBase):
     @abstractmethod
     def act(self, aws: Aws, params: dict[str, Any]) -> dict[str, Any]:
         """Do the work and return what the task returns."""
+
+    def find(self, file: str) -> Path:
+        """A file's path as the shell has it, or from the playbook's folder."""
+        path = Path(file)
+        beside_playbook = Path(self._loader.get_basedir()) / path
+        return path if path.exists() or not beside_playbook.exists() else beside_playbook
 
     def say(self, line: str) -> None:
         """Print a line now."""

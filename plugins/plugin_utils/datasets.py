@@ -83,7 +83,7 @@ class Shelf:
     s3:
         An S3 client.
     bucket:
-        The project's bucket.
+        The project's bucket, which may hold copies; None: no deployment is meant.
     folder:
         The spec's folder, from which relative paths go.
     scratch:
@@ -95,7 +95,7 @@ class Shelf:
     """
 
     def __init__(
-        self, s3: Any, bucket: str, folder: Path, scratch: Path, data_dir: Path | None, say: Say
+        self, s3: Any, bucket: str | None, folder: Path, scratch: Path, data_dir: Path | None, say: Say
     ) -> None:
         if data_dir and not data_dir.is_dir():
             raise UserError(
@@ -112,7 +112,7 @@ class Shelf:
         origin, wanted = public(source["from"]), source.get("sha256")
         where = f"data.{part}: {PurePosixPath(origin).name}"
         format = source.get("format") or _format(origin, where)
-        path = wanted and (self._copies.get(wanted) or self._uploaded(wanted, format))
+        path = wanted and (self._copies.get(wanted) or (self._bucket and self._uploaded(wanted, format)))
         path = path or self._fetch(source["from"], where)
         found = checksum(path)
         if wanted and found != wanted:

@@ -11,9 +11,9 @@ from typing import Any
 
 from ..module_utils.contract import states
 from ..module_utils.contract.runs import Run
-from .listing import score, told
+from .listing import told
 from .session import aws_errors, is_transient
-from .wording import Say, clock, counted, seconds_since
+from .wording import Say, clock, counted, score, seconds_since
 
 _PATIENCE = 120.0  # seconds without an answer before it gives up
 _PROGRESS_EVERY = 10.0  # seconds between two lines of progress that bring no new score
@@ -85,12 +85,12 @@ def progress_line(progress: dict[str, Any]) -> str:
 
 def _state_line(run: Run) -> str:
     state = run["state"]
-    if state == states.SUCCEEDED:
+    if state == states.SUCCEEDED and run.get("model"):
         scores = run.get("scores") or {}
         labels = {label: score(of["f"]) for label, of in scores.get("labels", {}).items()}
-        made = f"{state:<10}{run.get('model', '')}"
+        made = f"{state:<10}{run['model']}"
         return f"{made}  F {score(scores.get('f'))} on {scores.get('on')}  {counted(labels)}"
-    attempt = f"attempt {run['attempt']}" if run.get("attempt") else ""
+    attempt = f"attempt {run['attempt']}" if run.get("attempt") and state != states.SUCCEEDED else ""
     said = ", ".join(part for part in (attempt, told(run)) if part)
     return f"{state:<10}{said}".rstrip()
 

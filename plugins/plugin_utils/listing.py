@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The nerforge authors
 # GNU General Public License v3.0+ (see plugins/COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs and models: found, listed, and laid out as tables."""
+"""Runs: found, listed, and laid out as a table."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ import heapq
 import itertools
 import operator
 from collections.abc import Iterable, Iterator
-from typing import Any
 
-from ..module_utils.contract import causes, names, states, ulid
+from ..module_utils.contract import causes, purposes, states, ulid
 from ..module_utils.contract.errors import UserError
-from ..module_utils.contract.models import Models
 from ..module_utils.contract.runs import Run, Runs
-from .wording import age, seconds_since, table
+from .wording import age, score, seconds_since, table
 
 _SHORT = 10  # characters of a ULID that tell its millisecond: runs made by hand differ in them
 _AT_A_TIME = 50  # runs of a state to read at a time: each has its spec, and most are never looked at
@@ -104,108 +102,12 @@ def runs_table(runs: Iterable[Run]) -> list[str]:
 def _run_row(run: Run) -> tuple[str, ...]:
     progress = run.get("progress") or {}
     step = f"{progress['step']}/{progress['max_steps']}" if "step" in progress else ""
-    scores = run.get("scores") or {}
+    scores = run.get("scores") or run.get("result") or {}  # of a run that makes no model
     return (
-        run.get("model") or run["name"],
+        run.get("model") or purposes.subject(run),
         run["state"],
         age(seconds_since(run["created"])),
         step,
         score(scores.get("f", progress.get("f"))),
         told(run),
     )
-
-
-def models(
-    table: Models, serving: dict[str, Any] | None, name: str | None = None, version: int | None = None
-) -> list[dict[str, Any]]:
-    """The model versions, newest first within a name, with their aliases and whether each is served now.
-
-    Parameters
-    ----------
-    table:
-        The models table.
-    serving:
-        What the service serves, as `service.serving` tells.
-    name, version:
-        Only this model, only this version.
-    """
-    versions, aliases = table.all(name)
-    pointing: dict[tuple[str, int], list[str]] = {}
-    for alias in aliases:
-        pointing.setdefault((alias["name"], alias["version"]), []).append(alias["alias"])
-    served = (serving or {}).get("model")
-    chosen = [model for model in versions if version in (None, model["version"])]
-    return [
-        {key: value for key, value in model.items() if key != "item"}
-        | {
-            "model": names.model_label(model["name"], model["version"]),
-            "aliases": pointing.get((model["name"], model["version"]), []),
-            "serving": served == names.model_label(model["name"], model["version"]),
-        }
-        for model in sorted(chosen, key=lambda model: (model["name"], -model["version"]))
-    ]
-
-
-def resolve(table: Models, wanted: str) -> dict[str, Any]:
-    """The record of the model version that is meant.
-
-    Parameters
-    ----------
-    wanted:
-        ``name:number``, ``name@alias``, or ``name`` for its newest version.
-
-    Raises UserError if there is none, saying which there are.
-    """
-    name, version, alias = _parsed(wanted)
-    versions, aliases = table.all(name)
-    if not versions:
-        fix = "Train it first, or see status.yml for the models there are."
-        raise UserError(f"there is no model {name}", fix=fix)
-    if alias:
-        version = next((item["version"] for item in aliases if item["alias"] == alias), None)
-        if version is None:
-            known = ", ".join(item["alias"] for item in aliases) or "none"
-            raise UserError(f"{name} has no alias {alias}", fix=f"It has {known}; or name a version.")
-    if version is None:
-        return versions[-1]
-    found = next((item for item in versions if item["version"] == version), None)
-    if found is None:
-        known = ", ".join(str(item["version"]) for item in versions[-10:])
-        raise UserError(f"{name} has no version {version}", fix=f"Its versions are {known}.")
-    return found
-
-
-def _parsed(wanted: str) -> tuple[str, int | None, str | None]:
-    if ":" in wanted:
-        try:
-            name, version = names.parse_model_label(wanted)
-        except ValueError as error:
-            raise UserError(
-                str(error), "model", "Give name:number, name@alias, or the name alone."
-            ) from error
-        return name, version, None
-    name, _, alias = wanted.partition("@")
-    return name, None, alias or None
-
-
-def models_table(found: Iterable[dict[str, Any]]) -> list[str]:
-    """Model versions, a line each."""
-    return table(("MODEL", "AGE", "F", "P", "R", "ECE", "ON", "SERVING", "ALIASES"), map(_model_row, found))
-
-
-def _model_row(model: dict[str, Any]) -> tuple[str, ...]:
-    scores = model.get("scores") or {}
-    return (
-        model["model"],
-        age(seconds_since(model["created"])),
-        *(score(scores.get(key)) for key in "fpr"),
-        score((model.get("calibration") or {}).get("ece")),  # a version from before it was measured has none
-        scores.get("on", ""),
-        "yes" if model["serving"] else "",
-        ", ".join(model["aliases"]),
-    )
-
-
-def score(value: float | None) -> str:
-    """A score as tables have it."""
-    return "" if value is None else f"{value:.3f}"

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from .wording import Say
 
 MOST = 10_000  # events that CloudWatch Logs gives at once
 _LINES = 10
+_BACK = 1000  # lines of a server's log to look for complaints in: health checks alone write one a second
 _ARRIVES = 3.0  # seconds: the last lines may reach CloudWatch Logs later than the run's end the record
 
 
@@ -203,3 +205,23 @@ def tail(logs: Any, group: str, stream: str, lines: int = _LINES) -> list[str]:
         return Stream(logs, group, stream).last(lines)
     except aws_errors():
         return []  # whoever asks is telling of a failure already
+
+
+def complaints(logs: Any, group: str, stream: str, lines: int = _LINES) -> list[str]:
+    """What a server complained of last: warnings, errors, and what it wrote as it crashed.
+
+    Parameters are those of `tail`. Where it complained of nothing, its last lines are returned.
+    """
+    written = tail(logs, group, stream, _BACK)
+    return [line for each in written if (line := _complaint(each))][-lines:] or written[-lines:]
+
+
+def _complaint(line: str) -> str | None:
+    """A line of a server's log in words; None if it is information."""
+    moment, _, written = line.partition("  ")
+    try:
+        record = json.loads(written)
+        level, message = record["level"], record["message"]
+    except (ValueError, LookupError, TypeError):
+        return line  # not from its logger
+    return None if level in ("debug", "info") else f"{moment}  {level}: {message}"

@@ -16,7 +16,12 @@ PARAMETERS = ("queue_url", "runs_table")
 
 
 def enqueue(
-    aws: Aws, prefix: str, deployment: dict[str, str], spec: dict[str, Any], retry_of: Run | None = None
+    aws: Aws,
+    prefix: str,
+    deployment: dict[str, str],
+    spec: dict[str, Any],
+    retry_of: Run | None = None,
+    **fields: Any,
 ) -> tuple[str, str | None]:
     """Record a run, queue it, and wake the dispatcher of the deployment under ``prefix``.
 
@@ -28,6 +33,8 @@ def enqueue(
         The spec, checked and resolved.
     retry_of:
         The run that it begins anew, as it was read; None for a run of its own.
+    fields:
+        What else its record is to have; what is None is left out.
 
     Returns the run's id, and why the dispatcher could not be woken, if so: it then takes the run at its next
     tick. Raises UserError if somebody else has begun to retry the same run; or if the queue takes no message,
@@ -35,10 +42,11 @@ def enqueue(
     """
     runs = Runs(aws.table(deployment["runs_table"]))
     run_id = ulid.new()
-    caller = aws.caller()
+    recorded = {"submitted_by": aws.caller()}
+    recorded |= {key: value for key, value in fields.items() if value is not None}
     if retry_of is None:
-        runs.create(run_id, spec, submitted_by=caller)
-    elif not runs.create_retry(run_id, spec, retry_of, submitted_by=caller):
+        runs.create(run_id, spec, **recorded)
+    elif not runs.create_retry(run_id, spec, retry_of, **recorded):
         fix = "Give the same command again: it follows that run."
         raise UserError("somebody else has just begun it anew", f"run {retry_of['run_id']}", fix)
     try:

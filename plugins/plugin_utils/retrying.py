@@ -16,6 +16,9 @@ from ..module_utils.contract.runs import Run, Runs
 # What a retry may change: none of it has a part in the model that comes out.
 CHANGEABLE = ("checkpoints", "resources", "retries", "time_limit_minutes")
 
+# What the record of a retry has of the run's: what it is for, and where its spec and data come from.
+_KEPT = ("purpose", "commit", "warnings")
+
 # Causes that come again unless this field changes; None: no change that a retry can make helps.
 _COMES_AGAIN = {causes.OUT_OF_MEMORY: "resources", causes.WRONG_INPUT: None}
 
@@ -45,10 +48,16 @@ def check_ended(run: Run) -> None:
     where = f"run {run['run_id']}"
     if run["state"] == states.SUCCEEDED:
         fix = "To train once more, submit the spec: train.yml -e spec=FILE."
-        raise UserError(f"it has SUCCEEDED as {run.get('model')}, so there is nothing to retry", where, fix)
+        made = f" as {run['model']}" if run.get("model") else ""
+        raise UserError(f"it has SUCCEEDED{made}, so there is nothing to retry", where, fix)
     if run["state"] not in states.TERMINAL:
         fix = f"Wait for its end, or cancel it first: cancel.yml -e run={run['run_id']}."
         raise UserError(f"it has not ended: it is {run['state']}", where, fix)
+
+
+def kept(run: Run) -> dict[str, Any]:
+    """The fields, beside the spec, that a retry of the run has too."""
+    return {field: run[field] for field in _KEPT if run.get(field)}
 
 
 def under_way(runs: Runs, old: Run) -> Run | None:

@@ -10,12 +10,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from ..module_utils.contract import causes, states
+from ..module_utils.contract import causes, purposes, states
 from ..module_utils.contract import spec as specs
 from ..module_utils.contract.runs import Run
+from . import reproduction
 from .follow import progress_line
-from .listing import score, told
-from .wording import age, clock, counted, seconds_since, size
+from .listing import told
+from .wording import age, clock, counted, moment, score, seconds_since, size
 
 _PLAYBOOK = re.compile(r"\w+\.yml")
 _OF_A_RUN = re.compile(r"\b((?:cancel|logs|retry)\.yml)(?: -e run=ID)?")
@@ -41,7 +42,7 @@ def next_steps(run: Run) -> list[str]:
     """What a person can do about the run as it stands: a sentence each."""
     run_id, state = run["run_id"], run["state"]
     if state == states.SUCCEEDED:
-        return [f"Serve it: promote.yml -e model={run.get('model')}."]
+        return [f"Serve it: promote.yml -e model={run['model']}."] if run.get("model") else []
     steps = [mended] if (mended := fix(run)) else []
     if state in states.TERMINAL and "retry.yml" not in "".join(steps) and _can_be_retried(run):
         steps.append(f"Begin it anew: retry.yml -e run={run_id}.")
@@ -52,6 +53,8 @@ def next_steps(run: Run) -> list[str]:
 
 def _parts(run: Run) -> Iterator[tuple[str, list[str]]]:
     yield "state", [f"{run['state']}: {told(run)}" if told(run) else run["state"]]
+    if purpose := run.get("purpose"):
+        yield "to", [purposes.sentence(purpose)]
     yield "spec", list(_spec(run.get("spec") or {}))
     yield "times", [_times(run)]
     if run.get("attempt"):
@@ -63,6 +66,8 @@ def _parts(run: Run) -> Iterator[tuple[str, list[str]]]:
         yield "checkpoint", [f"step {saved['step']}, {ago} ago, {size(saved['bytes'])}"]
     if run.get("model"):
         yield "model", [_model(run)]
+    if (result := run.get("result")) and purposes.kind(run) == purposes.REPRODUCE:
+        yield "found", list(reproduction.lines(result))
     if run.get("retry_of"):
         yield "retry of", [run["retry_of"]]
     if run.get("retried_as"):
@@ -106,7 +111,7 @@ def _times(run: Run) -> str:
         f"{state} {clock(_between(begun, until))}"
         for (state, begun), until in zip(known, moments[1:], strict=True)
     ]
-    return f"submitted {_moment(run['created'])}, {', '.join(spans)}"
+    return f"submitted {moment(run['created'])}, {', '.join(spans)}"
 
 
 def _attempts(run: Run) -> Iterator[str]:
@@ -144,7 +149,3 @@ def _can_be_retried(run: Run) -> bool:
 
 def _between(begun: str, until: str | None) -> float:
     return seconds_since(begun, datetime.datetime.fromisoformat(until) if until else None)
-
-
-def _moment(moment: str) -> str:
-    return f"{datetime.datetime.fromisoformat(moment):%Y-%m-%d %H:%M:%S} UTC"

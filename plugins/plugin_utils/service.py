@@ -10,11 +10,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..module_utils.contract import names
+from . import strategies
 from .session import Aws, NotDeployed
 
 TEMPLATE_TAG = "nerforge:template"  # on a release: the revision of Terraform's that it was made from
 KEYS_TAG = "nerforge:keys"  # on a release: the edition of the API keys that it was rolled out for
-PARAMETERS = ("desired_count", "service_name", "task_definition_family", "template_task_definition_arn")
+PARAMETERS = (
+    "deployment",
+    "desired_count",
+    "service_name",
+    "task_definition_family",
+    "template_task_definition_arn",
+)
 
 Description = dict[str, Any]
 
@@ -51,13 +58,18 @@ class Service:
         An ECS client.
     cluster, name:
         The cluster's name and the service's.
+    deployment:
+        How a release reaches the tasks: what UpdateService is given besides the revision, as the serving
+        stack publishes it. Without it the service keeps what it has.
     """
 
-    def __init__(self, ecs: Any, cluster: str, name: str) -> None:
+    def __init__(self, ecs: Any, cluster: str, name: str, deployment: dict[str, Any] | None = None) -> None:
         self._ecs, self._cluster, self._name = ecs, cluster, name
+        self._deployment = deployment or {}
+        self._deployed: dict[str, str] = {}  # task definitions by service revision
 
     def describe(self) -> Description:
-        """The service as ECS describes it. Raises NotDeployed if there is none."""
+        """The service as ECS describes it, see `strategies.seen`. Raises NotDeployed if there is none."""
         found = self._ecs.describe_services(cluster=self._cluster, services=[self._name])["services"]
         if not found or found[0]["status"] != "ACTIVE":
             raise NotDeployed(
@@ -65,7 +77,7 @@ class Service:
                 f"{self._cluster}/{self._name}",
                 "Run deploy.yml, which makes it.",
             )
-        return found[0]
+        return strategies.seen(found[0], self._shift()) if strategies.shifts(found[0]) else found[0]
 
     def release(self, revision: str) -> Release:
         """What a revision of the task definition pins."""
@@ -100,11 +112,12 @@ class Service:
         request["tags"] = [{"key": key, "value": value} for key, value in tags.items()]
         return self._ecs.register_task_definition(**request)["taskDefinition"]["taskDefinitionArn"]
 
-    def releases(self, family: str) -> Iterator[tuple[str, Release]]:
-        """The family's active revisions that releases registered, oldest first."""
+    def releases(self, family: str, newest_first: bool = False) -> Iterator[tuple[str, Release]]:
+        """The family's active revisions that releases registered, oldest first unless told otherwise."""
         lists = self._ecs.get_paginator("list_task_definitions")
         pages = lists.paginate(familyPrefix=family, status="ACTIVE")
-        for revision in [arn for page in pages for arn in page["taskDefinitionArns"]]:
+        revisions = [arn for page in pages for arn in page["taskDefinitionArns"]]
+        for revision in reversed(revisions) if newest_first else revisions:
             if f"/{family}:" in revision and (found := self.release(revision)).template:
                 yield revision, found
 
@@ -112,20 +125,65 @@ class Service:
         """Make a revision inactive; tasks that run it go on."""
         self._ecs.deregister_task_definition(taskDefinition=revision)
 
-    def update(self, revision: str, desired: int | None = None) -> None:
-        """Roll the service to a revision, and to a number of tasks if one is given."""
-        count = {} if desired is None else {"desiredCount": desired}
-        self._ecs.update_service(cluster=self._cluster, service=self._name, taskDefinition=revision, **count)
+    @property
+    def wait_seconds(self) -> float:
+        """How long the strategy watches a release, besides the time that its tasks take to start."""
+        return strategies.wait_seconds(self._deployment)
+
+    def update(self, revision: str, desired: int | None = None, at_once: bool = False) -> None:
+        """Roll the service to a revision by its strategy, and to a number of tasks if one is given.
+
+        With ``at_once`` no strategy waits: a rollback should not begin with a tenth of the requests.
+        """
+        request: dict[str, Any] = {"taskDefinition": revision}
+        if desired is not None:
+            request["desiredCount"] = desired
+        if desired != 0:
+            request |= self._by_strategy(at_once)
+        self._ecs.update_service(cluster=self._cluster, service=self._name, **request)
+
+    def undo(self) -> bool:
+        """Have ECS give the requests back, if it is shifting them. Returns whether that is under way now."""
+        shift = self.describe().get("shift")
+        if shift is None or strategies.succeeded(shift) is not None:
+            return False
+        if not strategies.is_being_undone(shift):
+            arn = shift["serviceDeploymentArn"]
+            self._ecs.stop_service_deployment(serviceDeploymentArn=arn, stopType="ROLLBACK")
+        return True
 
     def stopped(self, revision: str) -> list[dict[str, Any]]:
         """The revision's tasks that have stopped, as far as ECS still knows them."""
-        arns = self._ecs.list_tasks(
-            cluster=self._cluster, serviceName=self._name, desiredStatus="STOPPED", maxResults=100
-        )["taskArns"]
-        if not arns:
-            return []
-        tasks = self._ecs.describe_tasks(cluster=self._cluster, tasks=arns)["tasks"]
-        return [task for task in tasks if task["taskDefinitionArn"] == revision]
+        lists = self._ecs.get_paginator("list_tasks")
+        pages = lists.paginate(cluster=self._cluster, serviceName=self._name, desiredStatus="STOPPED")
+        return [
+            task
+            for page in pages
+            if page["taskArns"]
+            for task in self._ecs.describe_tasks(cluster=self._cluster, tasks=page["taskArns"])["tasks"]
+            if task["taskDefinitionArn"] == revision
+        ]
+
+    def _by_strategy(self, at_once: bool) -> dict[str, Any]:
+        if not strategies.shifts(self._deployment):
+            return self._deployment
+        return strategies.request(self._deployment, self.describe()["loadBalancers"], at_once)
+
+    def _shift(self) -> strategies.Shift | None:
+        """The latest service deployment, with the ``taskDefinition`` it deploys; None before the first."""
+        listed = self._ecs.list_service_deployments(cluster=self._cluster, service=self._name)
+        latest = max(listed["serviceDeployments"], key=lambda item: item["createdAt"], default=None)
+        if latest is None:
+            return None
+        arns = [latest["serviceDeploymentArn"]]
+        shift = self._ecs.describe_service_deployments(serviceDeploymentArns=arns)["serviceDeployments"][0]
+        return shift | {"taskDefinition": self._task_definition(latest["targetServiceRevisionArn"])}
+
+    def _task_definition(self, service_revision: str) -> str:
+        if service_revision not in self._deployed:
+            answer = self._ecs.describe_service_revisions(serviceRevisionArns=[service_revision])
+            self._deployed[service_revision] = answer["serviceRevisions"][0]["taskDefinition"]
+        return self._deployed[service_revision]
 
     def _registrable(self, definition: dict[str, Any]) -> dict[str, Any]:
         # What describe answers holds fields that register does not take; botocore's own model says which.

@@ -194,6 +194,12 @@ def is_transient(error: Exception) -> bool:
     return isinstance(error, _no_answer())
 
 
+def is_missing(error: Exception) -> bool:
+    """Whether S3 said that there is no such object."""
+    code = error.response["Error"].get("Code") if isinstance(error, boto_errors.ClientError) else None
+    return code in ("404", "NoSuchKey", "NotFound")  # HEAD has no body, and so no code of S3's own
+
+
 def _no_answer() -> tuple[type[Exception], ...]:
     return boto_errors.HTTPClientError, boto_errors.ConnectionError
 

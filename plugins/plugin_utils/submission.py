@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..module_utils.contract import corpus
 from ..module_utils.contract import spec as specs
 from ..module_utils.contract.errors import UserError
-from .datasets import Dataset, Shelf
+from . import commit, data_checks
+from .data_checks import CheckedData
+from .datasets import Shelf
 from .queueing import PARAMETERS as QUEUEING_PARAMETERS
 from .queueing import enqueue
 from .session import Aws
-from .wording import Say, counted
+from .wording import Say
 
 PARAMETERS = ("bucket", "capacity_providers", *QUEUEING_PARAMETERS)
-_SPLIT_PARTS = ("train", "dev", "test")
 
 
 @dataclass(frozen=True)
@@ -32,58 +32,66 @@ class Submission:
     ----------
     spec:
         The spec as the run's record will have it: defaults filled in, sources resolved, the config's text.
-    datasets:
-        Its files.
-    report:
-        What the check of the examples found.
+    data:
+        Its data, which has passed too.
+    commit:
+        The git commit that the spec stands in: see `commit.of`.
     """
 
     spec: dict[str, Any]
-    datasets: list[Dataset]
-    report: corpus.Report
+    data: CheckedData
+    commit: dict[str, Any] | None
 
 
 def check(
-    spec: dict[str, Any], folder: Path, providers: dict[str, Any], shelf: Shelf, say: Say
+    path: Path, spec: dict[str, Any], providers: dict[str, Any] | None, shelf: Shelf, say: Say
 ) -> Submission:
     """Check all that can be wrong with a valid spec, and resolve what it names. Writes nothing.
 
     Parameters
     ----------
+    path:
+        The spec's file.
     spec:
-        A spec as `contract.spec.load` gives it.
-    folder:
-        The folder of its file.
+        What is in it, as `contract.spec.load` gives it.
     providers:
-        The deployment's capacity providers, as the training stack publishes them.
+        The deployment's capacity providers, as the training stack publishes them; None: none is meant.
     shelf:
         Finds the files.
     say:
-        Takes a line for each part of the data.
+        Takes a line for each part of the data, and then for all that is doubtful about it.
 
     Raises UserError naming the field, or the file and line.
     """
     resolved = specs.with_defaults(spec)
     _check_language(resolved["language"])
-    check_capacity(resolved["resources"], providers)
+    if providers is not None:
+        check_capacity(resolved["resources"], providers)
+    files = [path]
     if "config" in resolved:
-        resolved["config"] = _config_text(folder / Path(resolved["config"]).expanduser())
+        files.append(path.parent / Path(resolved["config"]).expanduser())
+        resolved["config"] = _config_text(files[-1])
     datasets = [shelf.find(part, source) for part, source in specs.sources(resolved).items()]
     resolved["data"] = resolved["data"] | {dataset.part: dataset.submitted() for dataset in datasets}
-    report = _check_examples(resolved, datasets)
-    for line in _told(report, datasets):
-        say(line)
-    return Submission(resolved, datasets, report)
+    data = data_checks.check(resolved, datasets, say)
+    return Submission(resolved, data, commit.of(path.parent, files))
 
 
 def submit(
     aws: Aws, prefix: str, deployment: dict[str, str], submission: Submission, shelf: Shelf, say: Say
 ) -> tuple[str, str | None]:
     """Upload the data, and queue the run in the deployment under ``prefix``: see `queueing.enqueue`."""
-    for dataset in submission.datasets:
+    for dataset in submission.data.datasets:
         uploaded = shelf.keep(dataset)
         say(f"{'uploaded' if uploaded else 'in the bucket already'}: {dataset.name} ({dataset.size})")
-    return enqueue(aws, prefix, deployment, submission.spec)
+    return enqueue(
+        aws,
+        prefix,
+        deployment,
+        submission.spec,
+        commit=submission.commit,
+        warnings=[str(finding) for finding in submission.data.findings] or None,
+    )
 
 
 # --- checks ---
@@ -132,31 +140,3 @@ def _config_text(path: Path) -> str:
             fix = "Give a full one, as `spacy init config` writes it."
             raise UserError(f"a full spaCy config has a section [{section}]", where, fix)
     return text
-
-
-def _check_examples(spec: dict[str, Any], datasets: list[Dataset]) -> corpus.Report:
-    read = {
-        dataset.part: corpus.read(dataset.path, dataset.format, dataset.where, spec["language"])
-        for dataset in datasets
-    }
-    if "all" in read:
-        read = dict(zip(_SPLIT_PARTS, corpus.split(read["all"], spec["data"]["split"]), strict=True))
-    report = corpus.check(read, spec.get("labels"))
-    for label in spec.get("gate", {}).get("labels", {}):
-        if label not in report.labels:
-            known = ", ".join(report.labels)
-            raise UserError(
-                "no example in train has this label", f"gate.labels.{label}", f"Train has {known}."
-            )
-    return report
-
-
-def _told(report: corpus.Report, datasets: list[Dataset]) -> list[str]:
-    files = {dataset.part: dataset for dataset in datasets}
-    lines = []
-    for part, sentences in report.sentences.items():
-        counts = report.entities[part]
-        of = f", of {files[part].name}" if part in files else ""
-        line = f"{part}: {sentences:,} sentences, {sum(counts.values()):,} entities ({counted(counts)}){of}"
-        lines.append(line)
-    return lines

@@ -47,9 +47,19 @@ def seconds_since(moment: str, now: datetime.datetime | None = None) -> float:
     ).total_seconds()
 
 
+def moment(written: str) -> str:
+    """A record's time as ``2026-03-01 09:14:02 UTC``."""
+    return f"{datetime.datetime.fromisoformat(written):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def counted(counts: dict[str, Any]) -> str:
     """``LOC 12, PER 30``."""
     return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
+def score(value: float | None) -> str:
+    """A score as tables have it."""
+    return "" if value is None else f"{value:.3f}"
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], width: int = WIDTH) -> list[str]:

@@ -3,7 +3,13 @@
 
 locals {
   load_balancer_dimensions = { LoadBalancer = aws_lb.server.arn_suffix }
-  target_group_dimensions  = { LoadBalancer = aws_lb.server.arn_suffix, TargetGroup = aws_lb_target_group.server.arn_suffix }
+  target_group_dimensions = {
+    for name, group in aws_lb_target_group.server :
+    name => { LoadBalancer = aws_lb.server.arn_suffix, TargetGroup = group.arn_suffix }
+  }
+
+  # Hosts of all target groups, of which all but one are empty most of the time, and then without a metric.
+  hosts = join(" + ", [for name, _ in local.target_group_dimensions : "FILL(${name}, 0)"])
 }
 
 resource "aws_cloudwatch_metric_alarm" "no_healthy_host" {
@@ -19,7 +25,7 @@ resource "aws_cloudwatch_metric_alarm" "no_healthy_host" {
   metric_query {
     id          = "nobody_serves"
     label       = "Tasks wanted and none healthy"
-    expression  = "IF(FILL(desired, 0) > 0 AND FILL(healthy, 0) < 1, 1, 0)"
+    expression  = "IF(FILL(desired, 0) > 0 AND ${local.hosts} < 1, 1, 0)"
     return_data = true
   }
 
@@ -35,15 +41,19 @@ resource "aws_cloudwatch_metric_alarm" "no_healthy_host" {
     }
   }
 
-  metric_query {
-    id = "healthy"
+  dynamic "metric_query" {
+    for_each = local.target_group_dimensions
 
-    metric {
-      namespace   = "AWS/ApplicationELB"
-      metric_name = "HealthyHostCount"
-      dimensions  = local.target_group_dimensions
-      period      = 60
-      stat        = "Maximum"
+    content {
+      id = metric_query.key
+
+      metric {
+        namespace   = "AWS/ApplicationELB"
+        metric_name = "HealthyHostCount"
+        dimensions  = metric_query.value
+        period      = 60
+        stat        = "Maximum"
+      }
     }
   }
 
@@ -55,15 +65,33 @@ resource "aws_cloudwatch_metric_alarm" "unhealthy_hosts" {
   alarm_name        = "${local.name}-unhealthy-hosts"
   alarm_description = "A server task has not been ready for ten minutes, so there is less room than there should be. The server's log group is ${local.training.server_log_group}. What to do: ${var.runbook}#server-unhealthy-hosts"
 
-  namespace           = "AWS/ApplicationELB"
-  metric_name         = "UnHealthyHostCount"
-  dimensions          = local.target_group_dimensions
-  statistic           = "Minimum"
   comparison_operator = "GreaterThanThreshold"
   threshold           = 0
-  period              = 60
   evaluation_periods  = 10
   treat_missing_data  = "notBreaching"
+
+  metric_query {
+    id          = "unhealthy"
+    label       = "Tasks that are not ready"
+    expression  = local.hosts
+    return_data = true
+  }
+
+  dynamic "metric_query" {
+    for_each = local.target_group_dimensions
+
+    content {
+      id = metric_query.key
+
+      metric {
+        namespace   = "AWS/ApplicationELB"
+        metric_name = "UnHealthyHostCount"
+        dimensions  = metric_query.value
+        period      = 60
+        stat        = "Minimum"
+      }
+    }
+  }
 
   alarm_actions = [local.training.alarm_topic_arn]
   ok_actions    = [local.training.alarm_topic_arn]

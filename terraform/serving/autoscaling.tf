@@ -11,10 +11,13 @@ resource "aws_appautoscaling_target" "server" {
 }
 
 locals {
-  scaling_measures = {
-    cpu      = { metric = "ECSServiceAverageCPUUtilization", target = 60, label = null }
-    requests = { metric = "ALBRequestCountPerTarget", target = var.requests_per_task, label = "${aws_lb.server.arn_suffix}/${aws_lb_target_group.server.arn_suffix}" }
-  }
+  # Requests are counted in one target group, which is the live one as long as all releases roll; else the CPU says.
+  scaling_measures = merge(
+    { cpu = { metric = "ECSServiceAverageCPUUtilization", target = 60, label = null } },
+    var.deployment_strategy != "rolling" ? {} : {
+      requests = { metric = "ALBRequestCountPerTarget", target = var.requests_per_task, label = "${aws_lb.server.arn_suffix}/${aws_lb_target_group.server["primary"].arn_suffix}" }
+    },
+  )
 }
 
 resource "aws_appautoscaling_policy" "server" {

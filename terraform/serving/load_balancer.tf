@@ -16,8 +16,11 @@ resource "aws_lb" "server" {
   drop_invalid_header_fields = true
 }
 
+# Rolling releases stay in one target group. The others move the traffic between two, so either may be the live one.
 resource "aws_lb_target_group" "server" {
-  name                          = local.name
+  for_each = merge({ primary = local.name }, var.traffic_shifting ? { alternate = "${local.name}-2" } : {})
+
+  name                          = each.value
   target_type                   = "instance"
   vpc_id                        = local.training.vpc_id
   port                          = local.server_port # each task is registered with its own port
@@ -35,6 +38,11 @@ resource "aws_lb_target_group" "server" {
   }
 }
 
+moved {
+  from = aws_lb_target_group.server
+  to   = aws_lb_target_group.server["primary"]
+}
+
 resource "aws_lb_listener" "http" {
   load_balancer_arn = aws_lb.server.arn
   port              = 80
@@ -42,7 +50,7 @@ resource "aws_lb_listener" "http" {
 
   default_action {
     type             = local.public ? "redirect" : "forward"
-    target_group_arn = local.public ? null : aws_lb_target_group.server.arn
+    target_group_arn = local.public ? null : aws_lb_target_group.server["primary"].arn
 
     dynamic "redirect" {
       for_each = local.public ? [443] : []
@@ -67,7 +75,40 @@ resource "aws_lb_listener" "https" {
 
   default_action {
     type             = "forward"
-    target_group_arn = aws_lb_target_group.server.arn
+    target_group_arn = aws_lb_target_group.server["primary"].arn
+  }
+}
+
+# All requests, by weights that ECS moves from one target group to the other.
+resource "aws_lb_listener_rule" "production" {
+  count = var.traffic_shifting ? 1 : 0
+
+  listener_arn = local.public ? aws_lb_listener.https[0].arn : aws_lb_listener.http.arn
+  priority     = 1
+
+  condition {
+    path_pattern {
+      values = ["/*"]
+    }
+  }
+
+  action {
+    type = "forward"
+
+    forward {
+      dynamic "target_group" {
+        for_each = { primary = 100, alternate = 0 }
+
+        content {
+          arn    = aws_lb_target_group.server[target_group.key].arn
+          weight = target_group.value
+        }
+      }
+    }
+  }
+
+  lifecycle {
+    ignore_changes = [action] # releases move the weights
   }
 }
 

@@ -1,5 +1,6 @@
 locals {
   parameters = {
+    deployment                   = jsonencode(local.deployment)
     desired_count                = tostring(var.desired_count)
     service_name                 = aws_ecs_service.server.name
     task_definition_family       = aws_ecs_task_definition.server.family

@@ -6,13 +6,22 @@ resource "aws_ecs_service" "server" {
   health_check_grace_period_seconds = 120
   propagate_tags                    = "SERVICE"
 
-  # The new task starts before the old one stops.
-  deployment_minimum_healthy_percent = 100
-  deployment_maximum_percent         = 200
+  deployment_minimum_healthy_percent = local.deployment_configuration.minimumHealthyPercent
+  deployment_maximum_percent         = local.deployment_configuration.maximumPercent
 
   deployment_circuit_breaker {
-    enable   = true
-    rollback = true
+    enable   = local.deployment_configuration.deploymentCircuitBreaker.enable
+    rollback = local.deployment_configuration.deploymentCircuitBreaker.rollback
+  }
+
+  dynamic "alarms" {
+    for_each = local.deployment_alarms[*]
+
+    content {
+      alarm_names = alarms.value.alarmNames
+      enable      = alarms.value.enable
+      rollback    = alarms.value.rollback
+    }
   }
 
   capacity_provider_strategy {
@@ -21,13 +30,13 @@ resource "aws_ecs_service" "server" {
   }
 
   load_balancer {
-    target_group_arn = aws_lb_target_group.server.arn
+    target_group_arn = aws_lb_target_group.server["primary"].arn
     container_name   = "server"
     container_port   = local.server_port
   }
 
   lifecycle {
-    ignore_changes = [task_definition, desired_count] # releases and autoscaling move these
+    ignore_changes = [task_definition, desired_count, load_balancer] # releases and autoscaling move these
   }
 
   # ECS takes a target group only once a listener uses it, and a task needs its permissions to the last.
@@ -37,6 +46,7 @@ resource "aws_ecs_service" "server" {
     aws_iam_role_policy.task,
     aws_lb_listener.http,
     aws_lb_listener.https,
+    aws_lb_listener_rule.production,
     aws_vpc_security_group_ingress_rule.tasks_from_load_balancer,
   ]
 }

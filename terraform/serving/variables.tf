@@ -90,7 +90,7 @@ variable "autoscaling" {
 }
 
 variable "requests_per_task" {
-  description = "Requests a minute that one task should carry before autoscaling starts another; measure it with your own texts."
+  description = "Requests a minute that one task should carry before autoscaling starts another, where releases roll; measure it with your own texts. With another deployment_strategy the CPU alone says."
   type        = number
   default     = 6000
 
@@ -98,6 +98,67 @@ variable "requests_per_task" {
     condition     = var.requests_per_task > 0
     error_message = "requests_per_task must be above 0."
   }
+}
+
+variable "deployment_strategy" {
+  description = "How a release takes over: rolling (task by task), blue_green (all requests at once, when all new tasks are ready), canary (deployment_canary_percent of the requests, then all) or linear (in steps of deployment_step_percent). The next release is the first to follow a change; the first one after rolling still rolls, since ECS needs one to learn of both target groups."
+  type        = string
+  default     = "rolling"
+
+  validation {
+    condition     = contains(["rolling", "blue_green", "canary", "linear"], var.deployment_strategy)
+    error_message = "deployment_strategy must be rolling, blue_green, canary or linear."
+  }
+
+  validation {
+    condition     = var.deployment_strategy == "rolling" || var.traffic_shifting
+    error_message = "deployment_strategy can only be rolling where traffic_shifting is false."
+  }
+}
+
+variable "deployment_bake_minutes" {
+  description = "How long the new version is watched after each shift of requests to it, until the next shift or the end of the old tasks. Rolling releases leave it to ECS."
+  type        = number
+  default     = 5
+
+  validation {
+    condition     = var.deployment_bake_minutes >= 0 && var.deployment_bake_minutes <= 1440 && floor(var.deployment_bake_minutes) == var.deployment_bake_minutes
+    error_message = "deployment_bake_minutes must be a whole number of minutes between 0 and 1440."
+  }
+}
+
+variable "deployment_canary_percent" {
+  description = "Share of the requests that a canary release begins with."
+  type        = number
+  default     = 10
+
+  validation {
+    condition     = var.deployment_canary_percent >= 1 && var.deployment_canary_percent <= 99 && floor(var.deployment_canary_percent) == var.deployment_canary_percent
+    error_message = "deployment_canary_percent must be a whole number between 1 and 99."
+  }
+}
+
+variable "deployment_step_percent" {
+  description = "Share of the requests that each step of a linear release adds."
+  type        = number
+  default     = 25
+
+  validation {
+    condition     = var.deployment_step_percent >= 3 && var.deployment_step_percent <= 99 && floor(var.deployment_step_percent) == var.deployment_step_percent
+    error_message = "deployment_step_percent must be a whole number between 3 and 99."
+  }
+}
+
+variable "deployment_alarms" {
+  description = "Whether failing requests, slow answers and tasks that are not ready undo a release that is under way."
+  type        = bool
+  default     = true
+}
+
+variable "traffic_shifting" {
+  description = "Whether to make what every strategy but rolling needs: a second target group, a listener rule and a role for ECS. It costs nothing. Leave it true once such a strategy was used: the second target group may be the live one."
+  type        = bool
+  default     = true
 }
 
 variable "certificate_arn" {

@@ -4,28 +4,37 @@ The acts, in order; each builds on the one before:
 
 1. Deploy a server that asks for keys, as on AWS; deploy again: nothing changes but what the emulator itself
    cannot keep. Make a key.
-2. Wrong specs: one message each, exit code not 0, nothing recorded, nothing on the queue.
-3. Train the sample: a training process within 5 s, progress as it comes, a model version in the end. The
-   doctor finds all in order, the log can be read, there are no dead letters; a run that has succeeded is
-   neither cancelled nor begun anew.
+2. Wrong specs: one message each, exit code not 0, nothing recorded, nothing on the queue. The sample is
+   checked, and nothing is wrong with it.
+3. Train the sample: a training process within 5 s, progress as it comes, a model version in the end, with its
+   card. The doctor finds all in order, the log can be read, there are no dead letters; a run that has
+   succeeded is neither cancelled nor begun anew.
 4. Promote: the service answers with that version; a version that does not exist is refused.
 5. Ask over HTTP: plain text, JSON, the page, the metrics, the OpenAPI document; without a key, in vain.
 6. Make another key in place of the first, which then opens nothing.
 7. The demo, which deploys again while serving, a server without keys: nothing is trained anew, the model goes
    on to be served, and it says where all is.
-8. Stop and start the local AWS, as when the machine is restarted: the model is served again.
-9. Destroy: nothing is left.
+8. A weaker version: it is compared with the one in production, and the gate refuses it. While clients ask all
+   the time it is served by force, one that crashes is not, and a rollback brings the better one back: no
+   request fails. It is trained once more, with the same weights; nothing of it is pruned.
+9. Stop and start the local AWS, as when the machine is restarted: the model is served again.
+10. Destroy: nothing is left.
 """
 
 import datetime
 import json
 import re
+import stat
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
+from rolls import report, verdict
+from rolls.commands import FORCE, Commands
+from rolls.load import Load
+from rolls.versions import Spoiled, Versions, spec, texts
 
 # What the emulator forgets, so that every plan finds it changed; the provider and AWS are not at fault.
 EMULATOR_DRIFT = {
@@ -47,6 +56,8 @@ KEYS = {
     'aws_ssm_parameter.serving["template_task_definition_arn"]',
 }
 WITH_KEYS = ("-e", "nerforge_api_keys=true")
+SAMPLE = "playbooks/specs/sample.yml"
+ROLL_RATE = 80.0  # requests a second while the service rolls
 SENTENCE = "Europa Clipper will ride to Jupiter's moon Europa for NASA after its launch on a Falcon Heavy."
 
 # What is wrong with each, where the message says it is, and how it says to mend it.
@@ -142,8 +153,16 @@ def test_2_wrong_specs(deployment, tmp_path: Path, case: str):
     assert deployment.messages() == 0
 
 
+def test_2_check_the_sample(deployment):
+    ended = deployment.playbook("playbooks/check.yml", "-e", f"spec={SAMPLE}")
+    assert ended.returncode == 0
+    assert "538 sentences, 904 entities" in ended.stdout
+    assert "no warning" in ended.stdout
+    assert deployment.runs() == []
+
+
 def test_3_train_the_sample(deployment):
-    ended = deployment.playbook("playbooks/train.yml", "-e", "spec=playbooks/specs/sample.yml")
+    ended = deployment.playbook("playbooks/train.yml", "-e", f"spec={SAMPLE}")
     assert ended.returncode == 0
     (run,) = deployment.runs()
     assert run["state"] == "SUCCEEDED"
@@ -153,14 +172,26 @@ def test_3_train_the_sample(deployment):
     print(f"from submission to a training process: {waited.total_seconds():.2f} s")
     assert waited.total_seconds() <= 5
 
+    folder = "models/space/1/"
     objects = deployment.client("s3").list_objects_v2(
-        Bucket=deployment.parameter("training/bucket"), Prefix="models/space/1/"
+        Bucket=deployment.parameter("training/bucket"), Prefix=folder
     )["Contents"]
-    assert {Path(item["Key"]).name for item in objects} == {
+    found = {item["Key"].removeprefix(folder) for item in objects}
+    assert {name for name in found if "/" not in name} == {
         "model.tar.gz",
         "manifest.json",
-        "reliability.svg",
+        "card.json",
+        "card.html",
     }
+    assert len([name for name in found if name.startswith("evaluations/")]) == 1
+
+
+def test_3_its_card(deployment):
+    ended = deployment.playbook("playbooks/card.yml", "-e", "model=space:1")
+    assert ended.returncode == 0
+    (path,) = re.findall(r"^card: (.+)$", ended.stdout, re.MULTILINE)
+    assert "space:1" in Path(path).read_text()
+    assert stat.S_IMODE(Path(path).stat().st_mode) == 0o600
 
 
 def test_3_status_shows_run_and_model(deployment):
@@ -258,7 +289,57 @@ def test_7_the_demo_goes_on_from_what_is_there(deployment):
         assert told in ended.stdout
 
 
-def test_8_stop_and_start_the_local_aws(deployment):
+def test_8_the_gate_refuses_a_weaker_version(deployment, root: Path, tmp_path: Path):
+    weaker = spec(root, "space", 1) | {"gate": {"min_f": 0.1}}
+    (tmp_path / "weaker.yml").write_text(json.dumps(weaker))
+    assert deployment.playbook("playbooks/train.yml", "-e", f"spec={tmp_path / 'weaker.yml'}").returncode == 0
+
+    shown = deployment.playbook("playbooks/models.yml", "-e", "model=space:2", "-e", "with=space:1")
+    assert shown.returncode == 0
+    assert "95 % interval" in " ".join(shown.stdout.split())
+    refused = deployment.playbook("playbooks/promote.yml", "-e", "model=space:2")
+    assert refused.returncode != 0
+    assert "space:2 does not pass its gate" in " ".join(refused.stdout.split())
+    assert "95 % interval" in " ".join(refused.stdout.split())
+    unexplained = deployment.playbook("playbooks/promote.yml", "-e", "model=space:2", "-e", "force=true")
+    assert unexplained.returncode != 0
+    assert "is no reason" in unexplained.stdout
+    assert deployment.ask("/model")["version"] == 1
+
+
+def test_8_rolls_under_load(deployment, root: Path):
+    versions = Versions(deployment)
+    crashes = versions.copy("space:1", Spoiled.CRASHES)
+    commands = Commands(deployment, versions, serves="space:1", settle=lambda _: time.sleep(1))
+    with Load(deployment, versions.expected(["space:1", "space:2"], texts(root)), ROLL_RATE) as load:
+        time.sleep(1)
+        commands.promote("space:2")
+        commands.refused(crashes, "crashes", Spoiled.CRASHES)
+        commands.roll_back("space:1")
+    print(report.table(load, commands.rolls))
+    assert commands.wrong + verdict.violations(load.answers, commands.rolls, "space:1") == []
+    assert len(load.answers) > 1000
+    moves = versions.models.history("space", "production")
+    assert [(move["kind"], move["version"], move.get("forced")) for move in moves] == [
+        ("promote", 1, None),
+        ("promote", 2, FORCE),
+        ("rollback", 1, None),
+    ]
+
+
+def test_8_train_it_once_more_and_prune(deployment):
+    reproduced = deployment.playbook("playbooks/reproduce.yml", "-e", "model=space:2")
+    assert reproduced.returncode == 0
+    assert "space:2 is reproduced" in reproduced.stdout
+    pruned = deployment.playbook("playbooks/prune.yml", "-e", "keep=1")
+    assert pruned.returncode == 0
+    listed = deployment.playbook("playbooks/models.yml", "-e", "model=space")
+    assert listed.returncode == 0
+    assert "space:1" in listed.stdout  # is served
+    assert "space:2" in listed.stdout  # was the release before
+
+
+def test_9_stop_and_start_the_local_aws(deployment):
     assert deployment.playbook("playbooks/local.yml", "-e", "local_aws_state=stopped").returncode == 0
     with pytest.raises(urllib.error.URLError):
         deployment.ask("/health")
@@ -273,7 +354,7 @@ def test_8_stop_and_start_the_local_aws(deployment):
             time.sleep(0.5)
 
 
-def test_9_destroy_leaves_nothing(deployment):
+def test_10_destroy_leaves_nothing(deployment):
     assert deployment.playbook("playbooks/destroy.yml", "-e", "keep_local_aws=true").returncode == 0
     left = {
         "buckets": [bucket["Name"] for bucket in deployment.client("s3").list_buckets()["Buckets"]],

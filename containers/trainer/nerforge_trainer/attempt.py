@@ -1,4 +1,4 @@
-"""One attempt, from the run's record to the registered model.
+"""One attempt, from the run's record to the registered model, or to what else the run is for.
 
 spaCy is imported only once the run is RUNNING and the threads are limited: numpy reads the limits when it is
 imported, and nobody should wait for spaCy to see that a run has begun.
@@ -12,20 +12,26 @@ import traceback
 from collections.abc import MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nerforge_contract import causes, corpus, names, spec, states
+from nerforge_contract import causes, corpus, names, purposes, spec, states
 from nerforge_contract.errors import UserError
 from nerforge_contract.models import Model, Models
+from nerforge_contract.purposes import Purpose
 from nerforge_contract.runs import Run, Runs, now
 
-from . import progress, publish, reliability
+from . import progress, publish
 from .checkpoint import Checkpoints, Timetable
-from .fetch import Part, fetch_parts
+from .fetch import Part, fetch_parts, held_out
 from .interruption import Interruption
 from .progress import Progress, Superseded
 from .settings import Settings
+from .version import Version
 from .watch import Watch
+
+if TYPE_CHECKING:
+    from .measure import Measured
+    from .train import Trained
 
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 
@@ -65,9 +71,10 @@ class Attempt:
         try:
             record = self.runs.get(self.settings.run_id)
             checkpoints = Checkpoints(self.s3, self.settings.bucket, self._ancestry(record))
-            model = self._registered(record) or self._make(record, checkpoints)
-            ours = self._succeed(model)
+            outcome = self._do(record, checkpoints)
+            ours = self._end(states.SUCCEEDED, checkpoint=None, **outcome)
             if ours:
+                _say(outcome["reason"])
                 checkpoints.clear()
         except Superseded:
             ours = False
@@ -94,15 +101,6 @@ class Attempt:
             reported=now(),
             progress={"phase": progress.FETCHING, "seconds": 0},
         )
-
-    def _succeed(self, model: Model) -> bool:
-        label = names.model_label(model["name"], model["version"])
-        scores = model["scores"]
-        reason = f"{label} has F {scores['f']:.3f} on {scores['on']}"
-        ours = self._end(states.SUCCEEDED, reason=reason, model=label, scores=scores, checkpoint=None)
-        if ours:
-            _say(reason)
-        return ours
 
     def _fail(self, reason: str) -> bool:
         return self._end(states.FAILED, cause=causes.WRONG_INPUT, reason=reason)
@@ -135,81 +133,140 @@ class Attempt:
 
     # --- the work ---
 
-    def _make(self, record: Run, checkpoints: Checkpoints) -> Model:
-        """Fetch, check, train, evaluate and publish; returns the new version's manifest."""
+    def _do(self, record: Run, checkpoints: Checkpoints) -> dict[str, Any]:
+        """What the run is for; returns the fields that its record then gets, with ``reason``."""
         spec.validate(record["spec"], submitted=True)
         wanted = spec.with_defaults(record["spec"])
-        _say(f"run {self.settings.run_id}, attempt {self.settings.attempt}: model {wanted['name']}")
+        about = purposes.subject(record)
+        _say(f"run {self.settings.run_id}, attempt {self.settings.attempt}: {about}")
         limit_threads(wanted["resources"]["vcpu"], os.environ)
         shown = Progress(self.runs, self.settings.run_id, self.settings.attempt)
+        kind = purposes.kind(record)
+        if kind == purposes.TRAIN:
+            return _made(self._registered(record) or self._make(record, wanted, checkpoints, shown))
+        if kind == purposes.EVALUATE:
+            return self._evaluate(record["purpose"], wanted, shown)
+        if kind == purposes.REPRODUCE:
+            return self._reproduce(record, wanted, checkpoints, shown)
+        raise UserError(
+            f"this trainer knows no runs that {kind}",
+            "purpose",
+            "Deploy again: deploy.yml makes its image anew",
+        )
+
+    def _make(self, record: Run, wanted: dict[str, Any], checkpoints: Checkpoints, shown: Progress) -> Model:
+        """Fetch, check, train, measure and publish; returns the new version's manifest."""
+        with tempfile.TemporaryDirectory(prefix="nerforge-") as name:
+            folder = Path(name)
+            parts, report = self._fetch(wanted, folder)
+            files = {part: folder / f"{part}.spacy" for part in parts}
+            warnings = [*record.get("warnings", []), *report.warnings]
+            trained = self._train(wanted, parts, files, checkpoints, shown, warnings)
+            shown.phase(progress.EVALUATING)
+            measured = self._measure(trained.best, parts, files)
+            shown.phase(progress.UPLOADING)
+            version = Version(folder, parts, trained, measured)
+            version.describe(record, self._reserve(record), self.settings.image, wanted, report, warnings)
+            return self._publish(version)
+
+    def _evaluate(self, purpose: Purpose, wanted: dict[str, Any], shown: Progress) -> dict[str, Any]:
+        """Find out what a version finds in the held-out part, and keep it beside the version."""
+        from . import rescoring
+
+        version = self._version(purpose["model"])
         with tempfile.TemporaryDirectory(prefix="nerforge-") as name:
             folder = Path(name)
             parts = fetch_parts(self.s3, self.settings.bucket, wanted, folder)
-            report = corpus.check({part: data.examples for part, data in parts.items()}, wanted.get("labels"))
-            _say_report(report)
-            trained = self._train(wanted, parts, folder, checkpoints, shown, list(report.warnings))
+            on = held_out(parts)
+            shown.phase(progress.EVALUATING)
+            found = rescoring.rescored(self.s3, self.settings.bucket, version, parts[on], on, folder)
             shown.phase(progress.UPLOADING)
-            manifest = {
-                **trained,
-                "labels": list(report.labels),
-                "data": {
-                    part: data.source
-                    | {"sentences": report.sentences[part], "entities": report.entities[part]}
-                    for part, data in parts.items()
-                },
-            }
-            return self._publish(wanted, manifest, self._reserve(record), folder)
+            key = names.evaluation_key(version["name"], version["version"], found["examples"])
+            written = folder / "evaluation.json"
+            written.write_text(json.dumps(found), encoding="utf-8")
+            publish.upload(self.s3, self.settings.bucket, key, written, "application/json")
+        f = found["scores"]["f"]
+        return {
+            "reason": f"{purpose['model']} has F {f:.3f} on the {on} data of {purpose['of']}",
+            "result": {"on": on, "f": f, "examples": found["examples"]},
+        }
+
+    def _reproduce(
+        self, record: Run, wanted: dict[str, Any], checkpoints: Checkpoints, shown: Progress
+    ) -> dict[str, Any]:
+        """Train as a version was trained, and compare."""
+        from . import reproduction
+
+        label = record["purpose"]["model"]
+        version = self._version(label)
+        with tempfile.TemporaryDirectory(prefix="nerforge-") as name:
+            folder = Path(name)
+            parts, report = self._fetch(wanted, folder)
+            files = {part: folder / f"{part}.spacy" for part in parts}
+            warnings = [*record.get("warnings", []), *report.warnings]
+            trained = self._train(wanted, parts, files, checkpoints, shown, warnings)
+            shown.phase(progress.COMPARING)
+            result = reproduction.compared(
+                self.s3,
+                self.settings.bucket,
+                version,
+                trained.best,
+                files[held_out(parts)],
+                self.settings.image,
+                folder,
+            )
+        return {"reason": reproduction.verdict(label, result), "result": result}
+
+    def _version(self, label: str) -> Model:
+        found = self.models.get(*names.parse_model_label(label))
+        if found is None:
+            raise UserError("there is no such version any more", label, "models.yml lists those there are")
+        return found
+
+    def _fetch(self, wanted: dict[str, Any], folder: Path) -> tuple[dict[str, Part], corpus.Report]:
+        parts = fetch_parts(self.s3, self.settings.bucket, wanted, folder)
+        report = corpus.check({part: data.examples for part, data in parts.items()}, wanted.get("labels"))
+        _say_report(report)
+        return parts, report
 
     def _train(
         self,
         wanted: dict[str, Any],
         parts: dict[str, Part],
-        folder: Path,
+        files: dict[str, Path],
         checkpoints: Checkpoints,
         shown: Progress,
         warnings: list[str],
-    ) -> dict[str, Any]:
-        """Train the pipeline, evaluate, calibrate and pack it; returns what the manifest is to say of it."""
-        import spacy
-
-        from . import config, docs, package
-        from .calibration import calibrate
-        from .evaluate import evaluate, predicted
+    ) -> "Trained":
+        """Train the pipeline; the warnings grow by what its tokens make of the data."""
+        from . import config, docs
         from .train import require_device, train
 
         shown.phase(progress.TRAINING)
         gpu = require_device(wanted["device"])
-        files = {part: folder / f"{part}.spacy" for part in parts}
         nlp = config.build(wanted, files["train"], files["dev"])
         for part, data in parts.items():
             warnings += docs.write(nlp, data.examples, files[part], data.where)
+        warnings[:] = dict.fromkeys(warnings)  # an attempt before this one may have noted them
         self._warn(warnings)
-        best = train(
+        return train(
             nlp.config,
-            folder / "training",
+            files["train"].with_name("training"),
             gpu,
             checkpoints,
             Timetable(**wanted["checkpoints"]),
             self.interruption,
             Watch(shown, nlp.config["training"]["max_steps"]),
         )
-        shown.phase(progress.EVALUATING)
-        on = "test" if "test" in parts else "dev"
-        trained = spacy.load(best)
-        dev = predicted(trained, files["dev"])
-        held_out = dev if on == "dev" else predicted(trained, files[on])
-        scores = evaluate(trained, held_out, on)
-        _say(f"best on dev, on {on}: P {scores['p']:.3f}, R {scores['r']:.3f}, F {scores['f']:.3f}")
-        calibration = calibrate(trained, dev, held_out, on)
-        _say(" ".join(reliability.caption(calibration)).rstrip())
-        package.pack(best, folder / names.ARTIFACT)
-        return {
-            "language": trained.lang,
-            "scores": scores,
-            "calibration": calibration,
-            **package.environment(),
-            "config": trained.config.to_str(),
-        }
+
+    def _measure(self, best: Path, parts: dict[str, Part], files: dict[str, Path]) -> "Measured":
+        from .measure import measure
+
+        measured = measure(best, parts, files)
+        scores = measured.about["scores"]
+        _say(f"best on dev, on {measured.on}: P {scores['p']:.3f}, R {scores['r']:.3f}, F {scores['f']:.3f}")
+        _say(measured.calibration_in_words())
+        return measured
 
     def _warn(self, warnings: list[str]) -> None:
         for warning in warnings:
@@ -225,37 +282,23 @@ class Attempt:
             raise Superseded
         return version
 
-    def _publish(self, wanted: dict[str, Any], about: dict[str, Any], version: int, folder: Path) -> Model:
+    def _publish(self, version: Version) -> Model:
         """Upload the version, and register it once it is whole in S3: before that it is none."""
-        name = wanted["name"]
-        artifact, written = folder / names.ARTIFACT, folder / names.MANIFEST
-        diagram = folder / names.RELIABILITY
-        manifest = {
-            "format": 1,
-            "name": name,
-            "version": version,
-            "run": self.settings.run_id,
-            "created": now(),
-            "image": self.settings.image,
-            "artifact": {
-                "file": names.ARTIFACT,
-                "sha256": publish.sha256_of(artifact),
-                "bytes": artifact.stat().st_size,
-            },
-            "seed": wanted["seed"],
-            "spec": wanted,
-            **about,
-        }
-        written.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        label = names.model_label(name, version)
-        diagram.write_text(reliability.diagram(label, about["calibration"]), encoding="utf-8")
-        prefix = names.model_prefix(name, version)
-        media_types = {artifact: "application/gzip", diagram: "image/svg+xml", written: "application/json"}
-        for file, media_type in media_types.items():
-            publish.upload(self.s3, self.settings.bucket, prefix + file.name, file, media_type)
-        if not self.models.register(manifest):
+        for key, (file, media_type) in version.files().items():
+            publish.upload(self.s3, self.settings.bucket, key, file, media_type)
+        if not self.models.register(version.manifest):
             raise Superseded
-        return manifest
+        return version.manifest
+
+
+def _made(model: Model) -> dict[str, Any]:
+    """What the record of a run that made this version says of it."""
+    label, scores = names.model_label(model["name"], model["version"]), model["scores"]
+    return {
+        "reason": f"{label} has F {scores['f']:.3f} on {scores['on']}",
+        "model": label,
+        "scores": scores,
+    }
 
 
 def _say_report(report: corpus.Report) -> None:

@@ -1,6 +1,5 @@
 """How far the scores of entities can be believed: a temperature fitted on dev, and what is left of the error.
 
-An entity that was found is right if gold has one of the same span and label, as in spaCy's scorer.
 Entities that were missed have no score, and no part in this.
 """
 
@@ -11,9 +10,10 @@ from typing import Any
 import numpy
 from nerforge_engine import confidence
 from spacy.language import Language
-from spacy.tokens import Span
 from spacy.training import Example
 from spacy.util import minibatch
+
+from .judgement import is_right, pairs
 
 BINS = 10
 _LEAST = 20  # fewer judged entities than this say nothing of a temperature
@@ -71,25 +71,12 @@ def judged(nlp: Language, examples: Sequence[Example]) -> Judged:
     paths, right = [], []
     for some in minibatch(examples, _AT_A_TIME):
         for example, found in zip(some, confidence.paths(nlp, [eg.predicted for eg in some]), strict=True):
+            verdicts = {pair[1].start: is_right(pair) for pair in pairs(example) if pair[1]}
             for entity, path in zip(example.predicted.ents, found, strict=True):
-                verdict = _is_right(example, entity)
-                if path is not None and verdict is not None:
+                if path is not None and entity.start in verdicts:
                     paths.append(path)
-                    right.append(verdict)
+                    right.append(verdicts[entity.start])
     return Judged(paths, numpy.array(right, dtype=float))
-
-
-def _is_right(example: Example, entity: Span) -> bool | None:
-    """Whether gold has this entity; None where it does not know."""
-    tokens = example.alignment.x2y[entity.start : entity.end]
-    if not len(tokens):
-        return None
-    start, end = int(tokens[0]), int(tokens[-1]) + 1
-    if any(token.ent_iob == 0 for token in example.reference[start:end]):
-        return None
-    return any(
-        (gold.start, gold.end, gold.label) == (start, end, entity.label) for gold in example.reference.ents
-    )
 
 
 def fitted_temperature(found: Judged) -> float:

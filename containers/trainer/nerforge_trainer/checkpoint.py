@@ -15,7 +15,7 @@ from nerforge_contract.runs import now
 
 from . import publish
 
-FORMAT = 1  # changes with what a training writes into its folder
+FORMAT = 2  # changes with what a training writes into its folder
 KEPT = 2
 SHARE = 0.02  # of the training's time goes into saving, at most
 

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy
+from nerforge_contract import corpus
 from spacy.language import Language
 from spacy.scorer import Scorer
 from spacy.training import Corpus, Example
 from thinc.util import convert_recursive
 
+from . import judgement
+
 _DIGITS = 6
+_SPEED_WORDS = 20_000  # some seconds
 
 
 def predicted(nlp: Language, data: Path) -> list[Example]:
@@ -54,14 +58,57 @@ def evaluate(nlp: Language, examples: Sequence[Example], on: str) -> dict[str, A
     }
 
 
+def evaluation(
+    scores: dict[str, Any], examples: Sequence[Example], source: Sequence[corpus.Example]
+) -> dict[str, Any]:
+    """The evaluation file of these examples; to be added is the ``model`` that found this.
+
+    Parameters
+    ----------
+    scores:
+        What `evaluate` returns.
+    examples:
+        As `predicted` returns them.
+    source:
+        What they were read from, before they were documents.
+
+    Returns
+    -------
+    The ``scores``; ``counts``, for each of ``source`` how many entities are right, spurious and missed; the
+    part, ``on``; and the fingerprint of the ``examples``.
+    """
+    counted = map(judgement.counts, examples)
+    return {
+        "format": 1,
+        "on": scores["on"],
+        "examples": corpus.fingerprint(source),
+        "scores": scores,
+        # spaCy passes over documents without a word.
+        "counts": [next(counted) if example.text else [0, 0, 0] for example in source],
+    }
+
+
+def speed(nlp: Language, examples: Sequence[Example]) -> dict[str, Any]:
+    """How many words a second ``nlp.pipe`` reads here: those of these examples, or the first 20,000."""
+    texts, words = [], 0
+    for example in examples:
+        texts.append(example.reference.text)
+        words += len(example.reference)
+        if words >= _SPEED_WORDS:
+            break
+    began = time.perf_counter()
+    words = sum(map(len, nlp.pipe(texts)))
+    return {"words_per_second": round(words / (time.perf_counter() - began), 1), "words": words}
+
+
 def _rounded(scores: dict[str, float | None]) -> dict[str, float]:
     return {name: round(float(score or 0), _DIGITS) for name, score in scores.items()}
 
 
 def scores_of(
-    nlp: Language, corpus: Callable[[Language], Iterable[Example]], stop: Callable[[], bool]
+    nlp: Language, read: Callable[[Language], Iterable[Example]], stop: Callable[[], bool]
 ) -> dict[str, Any] | None:
-    """What ``nlp.evaluate`` finds for the examples of a corpus; or None, as soon as ``stop`` says yes.
+    """What ``nlp.evaluate`` finds for the examples that ``read`` gives; None as soon as ``stop`` says yes.
 
     It is asked from document to document, as they are read and as they come out of the pipeline, which takes
     [nlp] batch_size of them at once.
@@ -74,7 +121,7 @@ def scores_of(
             yield item
 
     try:
-        examples = list(watched(corpus(nlp)))
+        examples = list(watched(read(nlp)))
         began = time.perf_counter()
         for example in watched(examples):
             nlp.make_doc(example.reference.text)  # as spaCy: its words become part of the vocabulary

@@ -1,8 +1,9 @@
 """The data of a run, out of S3 and checked."""
 
 import hashlib
+from collections.abc import Container
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -67,8 +68,13 @@ def fetch_parts(s3: Any, bucket: str, spec: dict[str, Any], folder: Path) -> dic
     }
 
 
+def held_out(parts: Container[str]) -> str:
+    """Which of these parts a model is scored on: test, or dev where there is none."""
+    return "test" if "test" in parts else "dev"
+
+
 def _fetch_part(s3: Any, bucket: str, part: str, source: dict[str, str], language: str, folder: Path) -> Part:
-    where = f"data.{part}: {source['from']}"
+    where = f"data.{part}: {PurePosixPath(source['from']).name}"  # as the submission calls it
     path = folder / f"{part}.data"
     digest = _download(s3, bucket, source["key"], path, where)
     if digest != source["sha256"]:
@@ -83,14 +89,19 @@ def _fetch_part(s3: Any, bucket: str, part: str, source: dict[str, str], languag
 
 
 def _download(s3: Any, bucket: str, key: str, path: Path, where: str) -> str:
-    """Save an object; returns its sha256."""
-    digest = hashlib.sha256()
+    """Save a file of the data; returns its sha256."""
     try:
         body = s3.get_object(Bucket=bucket, Key=key)["Body"]
     except ClientError as error:
         if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
             raise UserError(f"s3://{bucket}/{key} is gone", where, _SUBMIT_AGAIN) from None
         raise
+    return save(body, path)
+
+
+def save(body: Any, path: Path) -> str:
+    """Write the body of an S3 object into a file; returns its sha256, in hexadecimal."""
+    digest = hashlib.sha256()
     with path.open("wb") as file:
         for chunk in body.iter_chunks(_CHUNK):
             digest.update(chunk)

@@ -21,6 +21,7 @@ from thinc.api import Model, fix_random_seed
 
 from . import moments, rng
 from .batches import Batches
+from .curve import Point, point
 from .evaluate import scores_of
 
 _STATE, _MOMENTS, _COMPONENTS = "training.msgpack", "moments.msgpack", "components"
@@ -103,6 +104,7 @@ class Training:
         self._step, self._epoch, self._words = -1, 0, 0
         self._due = False  # an evaluation, after this step
         self._results: list[tuple[float, int]] = []  # score and step of each evaluation
+        self._curve: list[Point] = []
         self._losses: dict[str, float] = {}
         self._began = time.monotonic()
         self._rng = rng.capture()  # as training left it: between two steps others may draw
@@ -116,6 +118,11 @@ class Training:
     def best(self) -> Path:
         """The folder of the pipeline that scored best."""
         return self._folder / DIR_MODEL_BEST
+
+    @property
+    def curve(self) -> list[Point]:
+        """The learning curve so far."""
+        return self._curve
 
     def steps(self, stop: Stop) -> Iterator[Step]:
         """Train to the end; after each step that is yielded, the training may be saved.
@@ -133,8 +140,11 @@ class Training:
         while self._due or (not self._is_over() and self._update()):
             evaluation = self._evaluate(stop) if self._due else None
             seconds = time.monotonic() - self._began
+            done = Step(self._step, self._epoch, self._words, seconds, evaluation)
+            if evaluation is not None:
+                self._curve.append(point(done))
             self._rng = rng.capture()
-            yield Step(self._step, self._epoch, self._words, seconds, evaluation)
+            yield done
             rng.restore(self._rng)
 
     # --- one step ---
@@ -236,6 +246,7 @@ class Training:
             "words": self._words,
             "due": self._due,
             "results": self._results,
+            "curve": self._curve,
             "losses": self._losses,
             "weights": list(self._weights),
             "seconds": time.monotonic() - self._began,
@@ -258,6 +269,7 @@ class Training:
             self._optimizer.step_schedules()
         self._due, self._losses = state["due"], state["losses"]
         self._results = list(map(tuple, state["results"]))
+        self._curve = state["curve"]
         self._weights = {name: weight for name, weight in self._weights.items() if name in state["weights"]}
         self._batches.restore(state["batches"])
         self._began = time.monotonic() - state["seconds"]

@@ -37,11 +37,28 @@ def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
 
 
 def environment() -> dict[str, Any]:
-    """The Python, the platform and the libraries that a model was made with."""
+    """The Python, the platform, the CPU's name and the libraries that a model is made with here."""
     libraries = {}
     for name in _LIBRARIES:
         try:
             libraries[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return {"libraries": libraries, "python": platform.python_version(), "platform": platform.platform()}
+    return {
+        "libraries": libraries,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": cpu(),
+    }
+
+
+def cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The CPU's name, as Linux or else Python knows it; empty where neither does."""
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [
+        value for key, _, value in (line.partition(":") for line in lines) if key.strip() == "model name"
+    ]
+    return names[0].strip() if names else platform.processor()

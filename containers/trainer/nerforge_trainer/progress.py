@@ -13,6 +13,7 @@ SECONDS_BETWEEN_WRITES = 2.0
 FETCHING = "fetching"
 TRAINING = "training"
 EVALUATING = "evaluating"
+COMPARING = "comparing"
 UPLOADING = "uploading"
 
 

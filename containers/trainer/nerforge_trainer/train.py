@@ -4,6 +4,7 @@ import hashlib
 import json
 import platform
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import spacy
@@ -13,10 +14,30 @@ from thinc.api import Config
 
 from . import package
 from .checkpoint import ERRORS, Checkpoints, Timetable
+from .curve import Point
 from .interruption import Interruption
 from .loop import Training
 from .publish import sha256_of
 from .watch import Watch
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training that has come to its end.
+
+    Parameters
+    ----------
+    best:
+        The folder of the pipeline that scored best on dev.
+    curve:
+        The learning curve, of all attempts.
+    seconds:
+        What this attempt spent on it.
+    """
+
+    best: Path
+    curve: list[Point]
+    seconds: float
 
 
 def require_device(device: str) -> int:
@@ -46,8 +67,8 @@ def train(
     timetable: Timetable,
     interruption: Interruption,
     watch: Watch,
-) -> Path:
-    """Train a pipeline, or go on with that; returns the folder of the one that scored best on dev.
+) -> Trained:
+    """Train a pipeline, or go on with that.
 
     Parameters
     ----------
@@ -64,6 +85,7 @@ def train(
     watch:
         Is told of all; what it raises passes through.
     """
+    started = time.monotonic()
     folder.mkdir()
     mark = _fingerprint(config, gpu)
     checkpoint = checkpoints.restore(folder, mark)
@@ -91,7 +113,7 @@ def train(
                 break
     interruption.check()
     _sort_meta(training.best / "meta.json")
-    return training.best
+    return Trained(training.best, training.curve, round(time.monotonic() - started, 1))
 
 
 def _save(

@@ -5,10 +5,11 @@ document.
 """
 
 import difflib
+import hashlib
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -128,6 +129,20 @@ def split(
     first = len(examples) * percents[0] // 100
     second = len(examples) * (percents[0] + percents[1]) // 100
     return examples[:first], examples[first:second], examples[second:]
+
+
+def fingerprint(examples: Sequence[Example]) -> str:
+    """What tells one list of examples from another: the SHA-256, in hexadecimal, of a JSON line for each.
+
+    A line holds the text, the spans and the words, in this order. The numbers of the lines in the file do not
+    count: the same examples from another file, or in another format, have the same fingerprint.
+    """
+    digest = hashlib.sha256()
+    for example in examples:
+        # ASCII, for a label may hold half of a surrogate pair, which UTF-8 cannot write.
+        line = json.dumps([example.text, example.spans, example.words], separators=(",", ":"))
+        digest.update(line.encode("ascii") + b"\n")
+    return digest.hexdigest()
 
 
 def check(parts: dict[str, list[Example]], labels: list[str] | None) -> Report:
@@ -393,10 +408,17 @@ def _quote(text: str) -> str:
 
 
 def _read_spacy(data: bytes, where: str, language: str) -> list[Example]:
-    import spacy
-    from spacy.tokens import DocBin
+    try:
+        import spacy
+        from spacy.tokens import DocBin
 
-    vocab = spacy.blank(language).vocab
+        vocab = spacy.blank(language).vocab
+    except ImportError as error:
+        raise UserError(
+            f"spaCy, which reads it, lacks something here: {str(error).splitlines()[0]}",
+            where,
+            "Install that beside what runs this command, or give the data as CoNLL or JSONL",
+        ) from None
     try:
         docs = list(DocBin().from_bytes(data).get_docs(vocab))
     except Exception as error:  # msgpack, zlib, numpy: whatever the bytes trip

@@ -29,6 +29,7 @@ TRAINING_PARAMETERS = (
     "vpc_id",
 )
 SERVING_PARAMETERS = (
+    "deployment",  # how a release reaches the tasks: what UpdateService is given besides the revision, as JSON
     "desired_count",  # tasks to run once there is a model to serve
     "service_name",
     "task_definition_family",  # releases are revisions of this family
@@ -68,7 +69,13 @@ def model_prefix(name: str, version: int) -> str:
 
 ARTIFACT = "model.tar.gz"
 MANIFEST = "manifest.json"
-RELIABILITY = "reliability.svg"
+CARD = "card.json"
+CARD_PAGE = "card.html"
+
+
+def evaluation_key(name: str, version: int, examples: str) -> str:
+    """What a version found in the examples with this checksum, see `corpus.fingerprint`."""
+    return f"{model_prefix(name, version)}evaluations/{examples}.json"
 
 
 def checkpoint_prefix(run_id: str) -> str:

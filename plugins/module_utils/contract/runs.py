@@ -23,7 +23,7 @@ from . import causes, states, ulid
 SLOTS = "#slots"  # the key of the slots item; no ULID begins with '#'
 DISPATCHER = "#dispatcher"  # the key of the item in which the dispatcher says what its last tick did
 STATE_INDEX = "by_state"  # partition key: state, sort key: run_id
-_JSON_FIELDS = frozenset({"spec", "progress", "scores", "warnings", "checkpoint"})
+_JSON_FIELDS = frozenset({"spec", "progress", "scores", "warnings", "checkpoint", "result"})
 _READ_AT_ONCE = 100  # DynamoDB's own limit
 
 _CONFLICT_TRIES = 6  # the slots item is one for all: two that touch it at once are told to come again

@@ -135,6 +135,25 @@ def _exit_code(ecs: ModuleType, container_id: str) -> int | None:
     return state["ExitCode"] if state["Status"] in ("exited", "dead") else None
 
 
+def tasks_start_together(ecs: ModuleType) -> None:
+    """A deployment's other tasks start as soon as the first one's images are known, as on AWS.
+
+    The release has them wait until the first counts as RUNNING, and a second more; with
+    `running_means_healthy` that is until it serves, so that two tasks take twice as long as one.
+    """
+    stock = ecs._prepare_service_images
+
+    def prepare_service_images(task: Task, td: dict[str, Any], docker_client: Any) -> Any:
+        deployment = stock(task, td, docker_client)
+        if deployment and not deployment.get("_image_resolution_complete"):
+            deployment["_image_resolution_complete"] = True
+            cluster = ecs._cluster_name_from_arn(task["clusterArn"])
+            ecs._reconcile_service_tasks(cluster, f"{cluster}/{task['group'].removeprefix('service:')}")
+        return deployment
+
+    ecs._prepare_service_images = prepare_service_images
+
+
 # ---- stopping drains ---------------------------------------------------------------------------------------
 
 
@@ -430,6 +449,7 @@ def bridge_services_have_no_network(ecs: ModuleType) -> None:
 
 CHANGES = (
     running_means_healthy,
+    tasks_start_together,
     stopping_drains,
     first_deployment_in_progress,
     empty_failed_deployment_leaves,

@@ -12,14 +12,23 @@ variables {
 
 run "what_each_alarm_watches" {
   assert {
+    condition = (
+      "${aws_cloudwatch_metric_alarm.latency.extended_statistic} of ${aws_cloudwatch_metric_alarm.latency.namespace} ${aws_cloudwatch_metric_alarm.latency.metric_name} ${jsonencode(aws_cloudwatch_metric_alarm.latency.dimensions)}" ==
+      "p99 of AWS/ApplicationELB TargetResponseTime {\"LoadBalancer\":\"app/ner/1\"}"
+    )
+    error_message = "Latency is that of all answers."
+  }
+
+  assert {
     condition = {
-      for alarm in [aws_cloudwatch_metric_alarm.unhealthy_hosts, aws_cloudwatch_metric_alarm.latency] :
-      alarm.alarm_name => "${coalesce(alarm.extended_statistic, alarm.statistic, "?")} of ${alarm.namespace} ${alarm.metric_name} ${jsonencode(alarm.dimensions)}"
+      for query in aws_cloudwatch_metric_alarm.unhealthy_hosts.metric_query :
+      query.id => one(query.metric) == null ? query.expression : "${one(query.metric).stat} of ${one(query.metric).namespace} ${one(query.metric).metric_name} ${jsonencode(one(query.metric).dimensions)}"
       } == {
-      ner-server-unhealthy-hosts = "Minimum of AWS/ApplicationELB UnHealthyHostCount {\"LoadBalancer\":\"app/ner/1\",\"TargetGroup\":\"targetgroup/ner-server/2\"}"
-      ner-server-latency         = "p99 of AWS/ApplicationELB TargetResponseTime {\"LoadBalancer\":\"app/ner/1\"}"
+      unhealthy = "FILL(alternate, 0) + FILL(primary, 0)"
+      alternate = "Minimum of AWS/ApplicationELB UnHealthyHostCount {\"LoadBalancer\":\"app/ner/1\",\"TargetGroup\":\"targetgroup/ner-server/2\"}"
+      primary   = "Minimum of AWS/ApplicationELB UnHealthyHostCount {\"LoadBalancer\":\"app/ner/1\",\"TargetGroup\":\"targetgroup/ner-server/2\"}"
     }
-    error_message = "These alarms must watch this service's metrics."
+    error_message = "A task that is not ready counts in whichever target group it is."
   }
 
   assert {
@@ -27,9 +36,10 @@ run "what_each_alarm_watches" {
       for query in aws_cloudwatch_metric_alarm.no_healthy_host.metric_query :
       query.id => one(query.metric) == null ? query.expression : "${one(query.metric).stat} of ${one(query.metric).namespace} ${one(query.metric).metric_name} ${jsonencode(one(query.metric).dimensions)}"
       } == {
-      nobody_serves = "IF(FILL(desired, 0) > 0 AND FILL(healthy, 0) < 1, 1, 0)"
+      nobody_serves = "IF(FILL(desired, 0) > 0 AND FILL(alternate, 0) + FILL(primary, 0) < 1, 1, 0)"
       desired       = "Minimum of ECS/ContainerInsights DesiredTaskCount {\"ClusterName\":\"ner\",\"ServiceName\":\"ner-server\"}"
-      healthy       = "Maximum of AWS/ApplicationELB HealthyHostCount {\"LoadBalancer\":\"app/ner/1\",\"TargetGroup\":\"targetgroup/ner-server/2\"}"
+      alternate     = "Maximum of AWS/ApplicationELB HealthyHostCount {\"LoadBalancer\":\"app/ner/1\",\"TargetGroup\":\"targetgroup/ner-server/2\"}"
+      primary       = "Maximum of AWS/ApplicationELB HealthyHostCount {\"LoadBalancer\":\"app/ner/1\",\"TargetGroup\":\"targetgroup/ner-server/2\"}"
     }
     error_message = "Nobody serves when tasks are wanted and none is healthy, counted or not."
   }

@@ -50,9 +50,9 @@ run "tasks_are_reached_by_the_load_balancer_alone" {
 
   assert {
     condition = (
-      aws_lb_target_group.server.target_type == "instance" &&
-      aws_lb_target_group.server.health_check[0].path == "/ready" &&
-      aws_lb_target_group.server.deregistration_delay == "30"
+      aws_lb_target_group.server["primary"].target_type == "instance" &&
+      aws_lb_target_group.server["primary"].health_check[0].path == "/ready" &&
+      aws_lb_target_group.server["primary"].deregistration_delay == "30"
     )
     error_message = "A target is an instance's port, healthy when its model is loaded."
   }

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import botocore.session
 import pytest
 from nerforge_contract import names
 
@@ -69,3 +70,17 @@ def test_the_container_is_the_contracts(source):
 def test_the_keys_are_where_the_contract_says(source):
     parameter = names.api_keys_parameter("${var.prefix}")
     assert f'api_keys_parameter = "{parameter}"' in source("task")
+
+
+def test_releases_are_told_of_what_ecs_knows(source):
+    """A plan cannot tell: to the provider it is a parameter's text."""
+    ecs = botocore.session.get_session().get_service_model("ecs")
+    update = ecs.operation_model("UpdateService").input_shape.members
+    configuration, balancer = update["deploymentConfiguration"], update["loadBalancers"].member
+    parts = [configuration, balancer, balancer.members["advancedConfiguration"]]
+    parts += map(configuration.members.get, ("canaryConfiguration", "linearConfiguration", "alarms"))
+    known = {name for shape in parts for name in shape.members} | update.keys()
+    told = set(re.findall(r"\b([a-z]+[A-Z]\w+)\s+=", source("deployment")))
+    assert {"deploymentConfiguration", "alternateTargetGroupArn", "canaryPercent"} <= told <= known
+    strategies = set(re.findall(r'strategy += "(\w+)"', source("deployment")))
+    assert strategies == set(configuration.members["strategy"].enum)

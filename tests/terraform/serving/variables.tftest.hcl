@@ -21,6 +21,10 @@ run "values_that_cannot_be" {
     memory_mib                   = 1024.5
     desired_count                = 0
     requests_per_task            = 0
+    deployment_strategy          = "big_bang"
+    deployment_bake_minutes      = 1441
+    deployment_canary_percent    = 0
+    deployment_step_percent      = 2
     certificate_arn              = "ner.example.com"
     api_keys_secret_arn          = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:ner-keys" # no suffix
     deregistration_delay_seconds = 3601
@@ -37,6 +41,10 @@ run "values_that_cannot_be" {
     var.memory_mib,
     var.desired_count,
     var.requests_per_task,
+    var.deployment_strategy,
+    var.deployment_bake_minutes,
+    var.deployment_canary_percent,
+    var.deployment_step_percent,
     var.certificate_arn,
     var.api_keys_secret_arn,
     var.deregistration_delay_seconds,
@@ -55,6 +63,9 @@ run "values_that_do_not_go_together" {
     max_count       = 2
     certificate_arn = "arn:aws:acm:eu-central-1:123456789012:certificate/1" # and no allowed_cidrs
 
+    deployment_strategy = "canary"
+    traffic_shifting    = false
+
     api_keys              = false
     api_keys_secret_arn   = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:ner-keys-a1B2c3"
     container_environment = { NERFORGE_API_KEYS = "" }
@@ -63,6 +74,7 @@ run "values_that_do_not_go_together" {
   expect_failures = [
     var.prefix,
     var.max_count,
+    var.deployment_strategy,
     var.allowed_cidrs,
     var.api_keys_secret_arn,
     var.container_environment,

@@ -1,6 +1,8 @@
 """Reading examples: every format as its tools write it, and each way in which a file can be wrong."""
 
+import hashlib
 import json
+import sys
 import time
 
 import pytest
@@ -247,6 +249,14 @@ def test_a_missing_file_is_refused(tmp_path):
         corpus.read(tmp_path / "gone.conll", "conll", "data.dev: gone.conll")
 
 
+def test_a_spacy_file_where_there_is_no_spacy(read, monkeypatch):
+    monkeypatch.setitem(sys.modules, "spacy", None)
+    with pytest.raises(
+        UserError, match=r"spaCy, which reads it, lacks something here: .*spacy.*CoNLL or JSONL"
+    ):
+        read(b"", "spacy")
+
+
 # --- split and check ---
 
 
@@ -302,6 +312,41 @@ def test_data_that_cannot_be_learnt_from_is_refused(parts, labels, message):
     with pytest.raises(UserError) as error:
         corpus.check(parts, labels)
     assert str(error.value).startswith(message)
+
+
+# --- fingerprints ---
+
+
+def test_a_fingerprint_is_the_sha256_of_a_json_line_an_example():
+    examples = [Example("Ada é", ((0, 3, "PER"),), None, 7), Example("a b", (), ("a", "b"), 9)]
+    lines = '["Ada \\u00e9",[[0,3,"PER"]],null]\n["a b",[],["a","b"]]\n'
+    assert corpus.fingerprint(examples) == hashlib.sha256(lines.encode()).hexdigest()
+
+
+def test_the_same_examples_on_other_lines_have_the_same_fingerprint(read):
+    task = jsonl({"text": "Ada", "spans": [[0, 3, "PER"]]})
+    assert corpus.fingerprint(read(task, "jsonl")) == corpus.fingerprint(read(f"\n\n{task}", "jsonl"))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        [],
+        [Example("Bob", ((0, 3, "PER"),), None, 1)],
+        [Example("Ada", (), None, 1)],
+        [Example("Ada", ((0, 3, "LOC"),), None, 1)],
+        [Example("Ada", ((0, 3, "PER"),), ("Ada",), 1)],
+        [Example("Ada", ((0, 3, "PER"),), None, 1)] * 2,
+        [Example("Ada", ((0, 3, "\ud800"),), None, 1)],
+    ],
+)
+def test_whatever_is_learnt_from_counts(other):
+    assert corpus.fingerprint(other) != corpus.fingerprint([Example("Ada", ((0, 3, "PER"),), None, 1)])
+
+
+def test_the_order_counts():
+    examples = [example("A"), example("B")]
+    assert corpus.fingerprint(examples) != corpus.fingerprint(examples[::-1])
 
 
 # --- the public corpora ---

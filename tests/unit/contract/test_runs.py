@@ -297,6 +297,18 @@ def test_a_move_writes_fields_and_removes_those_that_are_none(runs):
     assert "reason" not in run
 
 
+def test_what_a_run_is_for_and_what_it_found_are_read_as_written(runs):
+    purpose = {"kind": "evaluate", "model": "people:6", "of": "people:7"}
+    run_id = ulid.new()
+    runs.create(run_id, {"name": "people"}, purpose=purpose)
+    runs.claim(run_id, 1)
+    runs.move(run_id, states.STARTING, states.RUNNING, 1)
+    result = {"on": "test", "f": 0.8125, "examples": "e" * 64}
+    assert runs.move(run_id, states.RUNNING, states.SUCCEEDED, 1, result=result)
+    run = runs.get(run_id)
+    assert (run["purpose"], run["result"]) == (purpose, result)
+
+
 def test_an_annotation_leaves_the_state_and_needs_it(runs):
     run_id = running(runs)
     assert runs.annotate(run_id, states.RUNNING, 1, progress={"step": 3, "loss": 0.5})

@@ -259,7 +259,7 @@ def test_defaults_come_from_the_schema_and_leave_the_spec_alone():
     }
     assert filled["checkpoints"] == {"every_seconds": 60}
     assert filled["data"] == GOOD["data"]
-    assert "gate" not in filled
+    assert filled["gate"] == {"margin": 0}
     assert specs.with_defaults(filled) == filled
     filled["hyperparameters"]["batch_words"].append(1)
     assert specs.with_defaults(GOOD)["hyperparameters"]["batch_words"] == [100, 1000]

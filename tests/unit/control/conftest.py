@@ -145,7 +145,7 @@ class FakeEcs:
         self.deployments = [deployment(self.template, "PRIMARY", "COMPLETED")]
 
     def __getattr__(self, operation):
-        method = self.__class__.__dict__.get(f"do_{operation}")
+        method = getattr(type(self), f"do_{operation}", None)
         if method is None:
             raise AttributeError(operation)
         model = self.meta.service_model.operation_model(self.meta.method_to_api_mapping[operation])
@@ -216,9 +216,11 @@ class FakeEcs:
         }
         return {"services": [described], "failures": []}
 
-    def do_list_tasks(self, cluster, serviceName, desiredStatus, maxResults):
+    def do_list_tasks(self, cluster, serviceName, desiredStatus, nextToken="0"):
         assert desiredStatus == "STOPPED"
-        return {"taskArns": [task["taskArn"] for task in self.stopped]}
+        known = [task["taskArn"] for task in self.stopped]
+        start, end = int(nextToken), int(nextToken) + 2
+        return {"taskArns": known[start:end]} | ({"nextToken": str(end)} if known[end:] else {})
 
     def do_describe_tasks(self, cluster, tasks):
         return {"tasks": [task for task in self.stopped if task["taskArn"] in tasks]}

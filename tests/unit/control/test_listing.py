@@ -1,4 +1,4 @@
-"""Finding and listing runs and models, and the tables they are shown in."""
+"""Finding and listing runs, and the table they are shown in."""
 
 import itertools
 import re
@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import pytest
 from ansible_collections.nerforge.aws.plugins.module_utils.contract.errors import UserError
 from ansible_collections.nerforge.aws.plugins.plugin_utils import listing, wording
-from ansible_collections.nerforge.aws.plugins.plugin_utils.service import serving
 
 IDS = ["01JAAAAAAA0000000000000001", "01JAAAAAAB0000000000000002", "01JBBBBBBB0000000000000003"]
 
@@ -127,67 +126,6 @@ def test_the_table_of_runs_fits_a_hundred_columns(runs):
     assert newest.split()[:3] == ["01JBBBBBBB", "people", "STARTING"]
     assert newest.split()[4:6] == ["5/90", "0.500"]
     assert "the data is wrong xx" in failed and failed.endswith("…") and len(failed) == 100
-
-
-# --- models ---
-
-
-@pytest.fixture
-def models(stack):
-    """people:1, people:2 (in production) and places:1."""
-    measured = {"on": "dev", "temperature": 1.5, "ece": 0.125, "ece_uncalibrated": 0.25, "bins": []}
-    for name, version, calibration in (("people", 1, None), ("people", 2, measured), ("places", 1, measured)):
-        stack.models.register(
-            {
-                "name": name,
-                "version": version,
-                "run": IDS[0],
-                "created": "2026-03-01T09:14:02.411+00:00",
-                "artifact": {"sha256": "a" * 64, "bytes": 10},
-                "language": "en",
-                "labels": ["PER"],
-                "scores": {"f": 0.5, "p": 0.25, "r": 0.75, "on": "dev"},
-                "calibration": calibration,
-            }
-        )
-    stack.models.move_alias("people", "production", 2, None)
-    return stack.models
-
-
-def test_models_with_their_aliases_and_which_is_served(models):
-    listed = listing.models(models, {"model": "people:1"})
-    assert [(m["model"], m["aliases"], m["serving"]) for m in listed] == [
-        ("people:2", ["production"], False),
-        ("people:1", [], True),
-        ("places:1", [], False),
-    ]
-    assert "item" not in listed[0]
-    table = listing.models_table(listed)
-    assert table[1].split()[0] == "people:2" and table[1].split()[2:] == [
-        "0.500",
-        "0.250",
-        "0.750",
-        "0.125",
-        "dev",
-        "production",
-    ]
-    assert table[2].split()[2:] == ["0.500", "0.250", "0.750", "dev", "yes"]  # its calibration is not known
-
-
-def test_one_model_or_one_version_is_listed(models):
-    assert [m["model"] for m in listing.models(models, None, "people")] == ["people:2", "people:1"]
-    assert [m["model"] for m in listing.models(models, None, "people", 1)] == ["people:1"]
-
-
-@pytest.mark.parametrize(
-    ("wanted", "version"), [("people", 2), ("people:1", 1), ("people@production", 2), ("places", 1)]
-)
-def test_a_model_is_resolved(models, wanted, version):
-    assert listing.resolve(models, wanted)["version"] == version
-
-
-def test_nothing_is_served_where_the_serving_stack_is_not_there(stack):
-    assert serving(stack.aws, "nerforge") is None
 
 
 # --- wording ---

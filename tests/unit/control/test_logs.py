@@ -1,5 +1,6 @@
 """A run's log: the attempt that is meant, its last lines, and what comes, from attempt to attempt."""
 
+import json
 import time
 from types import SimpleNamespace
 
@@ -183,3 +184,18 @@ def test_what_was_shown_already_is_not_shown_again(write, stream, lines):
     write("t3", "new")
     logs.follow(lambda: RUN | {"state": "FAILED"}, once, attempt, lines, 1.0, lambda _: None)
     assert words(lines) == ["new"]
+
+
+def test_of_a_servers_log_what_it_complained_of_is_told(stack, write):
+    def said(level, message):
+        return json.dumps({"time": "2026-01-02T03:04:05.678+00:00", "level": level, "message": message})
+
+    checks = [said("info", "request")] * 30
+    write("s1", said("error", "Not ready: it is broken"), "Traceback (most recent call last):", *checks)
+    write("s2", *checks)
+    client = stack.aws.client("logs")
+
+    told = words(logs.complaints(client, GROUP, "trainer/trainer/s1"))
+    assert told == ["error: Not ready: it is broken", "Traceback (most recent call last):"]
+    assert words(logs.complaints(client, GROUP, "trainer/trainer/s2", lines=2)) == checks[:2]
+    assert logs.complaints(client, GROUP, "trainer/trainer/none") == []

@@ -23,10 +23,15 @@ from ansible_collections.nerforge.aws.plugins.plugin_utils.action import argumen
 MODULES = (
     "api_key",
     "api_key_info",
+    "data_check",
     "dead_letters_redrive",
     "deployment_doctor",
+    "model_card",
     "model_info",
+    "model_prune",
     "model_release",
+    "model_reproduce",
+    "model_rollback",
     "training_run",
     "training_run_cancel",
     "training_run_follow",
@@ -54,7 +59,9 @@ def documented(root, module):
 def test_the_examples_are_valid_tasks_by_the_documented_options(root, module):
     documentation = documented(root, module)
     spec = argument_spec(documentation.text)
-    assert {"prefix", "region", "endpoint_url", "profile", *documentation.options} <= spec.keys()
+    of_a_deployment = {"prefix"} if "nerforge.aws.deployment" in documentation.text else set()
+    assert {"region", "endpoint_url", "profile", *of_a_deployment, *documentation.options} <= spec.keys()
+    assert ("prefix" in spec) == bool(of_a_deployment)
     for task in documentation.examples:
         result = ArgumentSpecValidator(spec).validate(task[f"nerforge.aws.{module}"] or {})
         assert result.error_messages == []
@@ -200,12 +207,37 @@ def test_check_submit_follow_and_list(site):
         assert line in printed
 
 
+def test_data_is_checked_without_a_deployment(site, asked):
+    """What is doubtful is printed and returned; spaCy looks as well where it is asked to."""
+    (site.folder / "empty.conll").write_text("Rain O\n")
+    wrong = {"name": "people", "data": {"train": "train.conll", "dev": "empty.conll"}}
+    (site.folder / "wrong.yml").write_text(yaml.safe_dump(wrong))
+    (site.folder / "gpu.yml").write_text(yaml.safe_dump(SPEC | {"device": "gpu"}))
+    printed, results = site.play(
+        {"nerforge.aws.data_check": {"spec": "spec.yml", "debug_data": True}, "check_mode": True},
+        {"nerforge.aws.data_check": {"spec": "gpu.yml"}},
+        {"nerforge.aws.data_check": {"spec": "wrong.yml"}},
+    )
+    checked, gpu, failed = results
+    assert not checked["changed"] and checked["labels"] == ["LOC", "PER"]
+    assert [finding["what"].split(":")[0] for finding in checked["findings"]] == ["dev", "train", "train"]
+    assert checked["findings"][0]["places"] == ["train.conll:1 is train.conll:1, 'Ada of London'"]
+    assert "warning: dev: 1 of its 1 text found in train too: its scores flatter the model" in printed
+    assert "    Pipeline can be initialized with data" in printed
+    assert "    Low number of examples to train a new pipeline (1)" in printed
+    assert "the spec and its data can be trained on; 3 warnings" in printed
+    assert not gpu.get("failed") and gpu["findings"] == checked["findings"]
+    assert failed["failed"] and "data.dev: no entities in 1 sentences" in failed["msg"]
+    assert asked == set()
+
+
 def test_what_an_operator_does(site, asked, permissions):
     """Cancel, retry, look at logs, redrive: in check mode first, then in earnest, then once more."""
     stack, run_id = site.stack, "01JAAAAAAA0000000000000001"
     source = {"from": "a", "key": f"datasets/{'a' * 64}.conll", "sha256": "a" * 64, "format": "conll"}
     spec = specs.with_defaults({"name": "people", "data": {"train": source, "dev": source}})
-    stack.runs.create(run_id, spec)
+    purpose = {"kind": "reproduce", "model": "people:7"}
+    stack.runs.create(run_id, spec, purpose=purpose)
     stack.runs.claim(run_id, 1)
     stack.runs.annotate(run_id, "STARTING", checkpoint={"step": 200, "saved": stamp(), "bytes": 9})
     sqs = stack.aws.client("sqs")
@@ -248,6 +280,8 @@ def test_what_an_operator_does(site, asked, permissions):
     assert queued(stack) == [retried["run_id"]]
     new = stack.runs.get(retried["run_id"])
     assert (new["state"], new["retry_of"], new["spec"]) == ("QUEUED", run_id, retried["spec"])
+    assert new["purpose"] == purpose
+    assert f"run {run_id} (reproduce people:7): CANCELLED" in printed
     assert driven["changed"] and len(driven["messages"]) == 2
     assert not empty["changed"] and empty["messages"] == []
     assert "the dead letter queue is empty" in printed
@@ -257,6 +291,73 @@ def test_what_an_operator_does(site, asked, permissions):
     needed = needed - {"dynamodb:TransactWriteItems"} | {"dynamodb:PutItem", "dynamodb:UpdateItem"}
     commands = ("status.yml", "logs.yml", "cancel.yml", "retry.yml", "redrive.yml")
     assert needed <= set().union(*(permissions[command] for command in commands))
+
+
+def test_a_version_is_trained_once_more_and_compared(site, asked, permissions):
+    """As the trainer finds it: the same, and then not."""
+    stack = site.stack
+    key = f"datasets/{'a' * 64}.conll"
+    source = {"from": "a", "key": key, "sha256": "a" * 64, "format": "conll"}
+    spec = specs.with_defaults({"name": "people", "data": {"train": source, "dev": source}})
+    manifest = {
+        "name": "people",
+        "version": 1,
+        "run": "01JAAAAAAA0000000000000001",
+        "created": stamp(),
+        "artifact": {"sha256": "b" * 64, "bytes": 9},
+        "language": "en",
+        "labels": ["PER"],
+        "scores": {"f": 0.75, "on": "dev"},
+        "spec": spec,
+    }
+    assert stack.models.register(manifest)
+    s3 = stack.aws.client("s3")
+    s3.put_object(Bucket="nerforge-bucket", Key=key, Body=b"data")
+    s3.put_object(
+        Bucket="nerforge-bucket", Key=f"models/people/1/{names.MANIFEST}", Body=json.dumps(manifest).encode()
+    )
+    same = {"identical": True, "weights": True, "files": [], "environment": {}, "f": 0.75, "f_then": 0.75}
+    other = same | {"identical": False, "weights": False, "f": 0.5, "files": ["ner/model"]}
+    other["environment"] = {"cpu": ["A", "B"]}
+    outcomes = [
+        {"reason": "people:1 is reproduced, bit by bit", "result": same},
+        {
+            "reason": "people:1 is not reproduced: the weights differ; different from then: cpu",
+            "result": other,
+        },
+    ]
+
+    def train():
+        for outcome in outcomes:
+            while not (waiting := list(stack.runs.in_state("QUEUED"))):
+                time.sleep(0.05)
+            run_id = waiting[0]["run_id"]
+            stack.runs.claim(run_id, 9)
+            stack.runs.move(run_id, "STARTING", "RUNNING", 1)
+            stack.runs.move(run_id, "RUNNING", "SUCCEEDED", 1, **outcome)
+
+    threading.Thread(target=train, daemon=True).start()
+    reproduce = {"nerforge.aws.model_reproduce": {"model": "people:1"}}
+    printed, results = site.play(
+        reproduce | {"check_mode": True},
+        dict(reproduce),
+        dict(reproduce),
+        {"nerforge.aws.training_run_info": {"display": True}},
+    )
+    checked, reproduced, differs, listed = results
+    assert checked["changed"] and "run_id" not in checked
+    assert reproduced["weights"] and not reproduced.get("failed")
+    assert "SUCCEEDED people:1 is reproduced, bit by bit" in printed
+    assert differs["failed"] and differs["msg"] == (
+        "people:1 is not reproduced: the weights differ; different from then: cpu; "
+        "files that differ: ner/model; F 0.750 then, 0.500 now; cpu: A then, B now."
+    )
+    ids = [run["run_id"] for run in listed["runs"]]
+    assert ids == [differs["run_id"], reproduced["run_id"]]
+    assert all(run["purpose"] == {"kind": "reproduce", "model": "people:1"} for run in listed["runs"])
+    assert "reproduce people:1" in printed
+    needed = {f"{service}:{operation}" for service, operation in asked if operation and service != "ssm"}
+    assert {"dynamodb:PutItem", "sqs:SendMessage"} <= needed <= permissions["reproduce.yml"]
 
 
 def test_a_key_is_made_and_revoked_and_never_shown(site, asked, permissions):
@@ -300,14 +401,85 @@ def test_a_key_is_made_and_revoked_and_never_shown(site, asked, permissions):
     assert {"dynamodb:UpdateItem", "ssm:PutParameter"} <= needed <= permissions["keys.yml"]
 
 
+def test_models_are_shown_compared_and_pruned(site, asked, permissions):
+    """Two versions, the older one with no card; the newer one is in production."""
+    stack, s3 = site.stack, site.stack.aws.client("s3")
+    stack.aws.client("ecs").create_cluster(clusterName="nerforge")
+    serve(stack.aws, "")
+
+    def put(version, file, content):
+        s3.put_object(Bucket="nerforge-bucket", Key=f"models/people/{version}/{file}", Body=content)
+
+    for version, counts in ((1, [[1, 1, 1]] * 9), (2, [[2, 0, 0]] * 9)):
+        manifest = {
+            **{"name": "people", "version": version, "run": "01JAAAAAAA0000000000000001"},
+            **{"created": stamp(), "language": "en", "labels": ["PER"], "config": "", "data": {}},
+            "artifact": {"sha256": "a" * 64, "bytes": 5},
+            "scores": {"f": version / 2, "p": 0.5, "r": 0.5, "on": "test"},
+            "spec": {"name": "people", "seed": version, "data": {"train": "people.conll"}},
+            "examples": {"test": "e" * 64},
+        }
+        stack.models.register(manifest)
+        put(version, "manifest.json", json.dumps(manifest))
+        put(version, f"evaluations/{'e' * 64}.json", json.dumps({"scores": {}, "counts": counts}))
+    put(2, "card.html", "<html>")
+    stack.models.move_alias("people", "production", 2, None, by="anna")
+
+    def info(**options):
+        return {"nerforge.aws.model_info": options | {"display": True}}
+
+    def card(model):
+        return {"nerforge.aws.model_card": {"model": model, "folder": "cards", "open": False}}
+
+    def prune(**options):
+        return {"nerforge.aws.model_prune": {"keep": 1} | options}
+
+    dry = {"check_mode": True}
+    printed, results = site.play(
+        *(info(), info(model="people@production"), info(model="people", **{"with": "people:1"})),
+        *(card("people") | dry, card("people"), card("people")),
+        *(prune() | dry, prune(older_than=1), prune(model="people"), prune()),
+        *(card("people:1"), prune(keep=0), prune(model="people:1"), info(**{"with": "people:2"})),
+    )
+    listed, shown, compared, would_fetch, fetched, again, would, young, pruned, none, *failed = results
+    assert [model["model"] for model in listed["models"]] == ["people:2", "people:1"]
+    assert shown["manifest"]["spec"]["seed"] == 2
+    assert [(move["alias"], move["version"], move["by"]) for move in shown["history"]] == [
+        ("production", 2, "anna")
+    ]
+    assert "  spec        seed 2" in printed and "production promoted to 2, by anna" in printed
+    assert compared["differences"]["spec"] == {"seed": [2, 1]}
+    assert compared["apart"] == {"ours": 1, "theirs": 0.5, "low": 0.5, "high": 0.5, "sentences": 9}
+    assert "people:2 is better by more than chance:\n  F 1.000 against 0.500" in printed
+    page = site.folder / "cards" / "people-2.html"
+    assert would_fetch["changed"] and fetched["changed"] and not again["changed"]
+    assert fetched["path"] == str(page) and page.read_text() == "<html>" and not fetched["opened"]
+    assert printed.count(f"card: {page}") == 2
+    assert would["pruned"] == pruned["pruned"] == ["people:1"] and pruned["changed"]
+    assert young["pruned"] == none["pruned"] == [] and not none["changed"]
+    left = s3.list_objects_v2(Bucket="nerforge-bucket")["Contents"]
+    assert {item["Key"].split("/")[2] for item in left} == {"2"}
+    told = [result["msg"] for result in failed if result["failed"]]
+    for message, expected in zip(
+        told,
+        ("people has no version 1", "keep: 0 versions", "model: 'people:1' is no", "with: one model alone"),
+        strict=True,
+    ):
+        assert expected in message
+    needed = {f"{service}:{operation}" for service, operation in asked if operation} - {"ssm:GetParameters"}
+    assert {"dynamodb:DeleteItem", "ecs:ListTaskDefinitions"} <= needed
+    assert needed - {"ecs:CreateCluster"} <= permissions["models.yml"] | permissions["prune.yml"]
+
+
 def serve(aws, api_keys):
     """What the serving stack leaves behind: a task definition that says where the API keys are."""
     environment = [{"name": names.ENV_API_KEYS, "value": api_keys}]
     server = {"name": "server", "image": "server:1", "memory": 512, "environment": environment}
     registered = aws.client("ecs").register_task_definition(family="server", containerDefinitions=[server])
     template = registered["taskDefinition"]["taskDefinitionArn"]
-    for name in names.SERVING_PARAMETERS:
-        value = template if name == "template_task_definition_arn" else "1"
+    published = dict.fromkeys(names.SERVING_PARAMETERS, "1")
+    published |= {"deployment": "{}", "template_task_definition_arn": template}
+    for name, value in published.items():
         path = names.parameter("nerforge", "serving", name)
         aws.client("ssm").put_parameter(Name=path, Value=value, Type="String")
 
@@ -344,6 +516,8 @@ def test_failures_come_as_one_message_each(site):
         ("training_run_info", {"run": "01JZ"}, "there is no run 01JZ"),
         ("model_release", {"model": "people:1"}, "the serving stack is not deployed under the prefix ner"),
         ("model_release", {}, "model: no model is named. Give name:number"),
+        ("model_release", {"model": "people:1", "force": "true"}, "force: 'true' is no reason"),
+        ("model_rollback", {}, "the serving stack is not deployed under the prefix ner"),
         ("training_run_cancel", {"run": run_id}, "it has ended already: FAILED, the task was killed"),
         ("training_run_log", {"lines": 0}, "lines: 0 asked for. Give a number from 1 to 10,000."),
         ("training_run_log", {"attempt": 7}, "attempt 7 has no log"),

@@ -1,22 +1,34 @@
 """Releases: the gate, the rollout and its ends, and the alias."""
 
 import http.server
+import itertools
 import json
 import threading
+from types import SimpleNamespace
 
 import pytest
+from ansible_collections.nerforge.aws.plugins.module_utils.contract import names
 from ansible_collections.nerforge.aws.plugins.module_utils.contract.errors import UserError
 from ansible_collections.nerforge.aws.plugins.plugin_utils import release as releases
+from ansible_collections.nerforge.aws.plugins.plugin_utils import rollout
+from ansible_collections.nerforge.aws.plugins.plugin_utils.deployment import Deployment, open_deployment
 from ansible_collections.nerforge.aws.plugins.plugin_utils.keys import NoKeys
-from ansible_collections.nerforge.aws.plugins.plugin_utils.release import Deployment, Order, release
-from ansible_collections.nerforge.aws.plugins.plugin_utils.service import KEYS_TAG, TEMPLATE_TAG, Service
+from ansible_collections.nerforge.aws.plugins.plugin_utils.release import Order, release, rollback
+from ansible_collections.nerforge.aws.plugins.plugin_utils.service import (
+    KEYS_TAG,
+    TEMPLATE_TAG,
+    Service,
+    primary,
+)
 
 SCORES = {"f": 0.6, "p": 0.6, "r": 0.6, "on": "test", "labels": {"PER": {"f": 0.7}, "ORG": {"f": 0.4}}}
 
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
-    monkeypatch.setattr(releases, "_INTERVAL", 0)
+    monkeypatch.setattr(rollout, "_INTERVAL", 0)
+    monkeypatch.setattr(rollout, "_VERIFY_EVERY", 0)
+    monkeypatch.setattr(rollout, "_VERIFY_HOLD", 0.05)
 
 
 @pytest.fixture
@@ -31,7 +43,13 @@ def keys():
 
 
 @pytest.fixture
-def site(stack, ecs, gate, keys):
+def counts():
+    """What each version finds in the held-out sentences, by its number; the same, if nothing is said."""
+    return {}
+
+
+@pytest.fixture
+def site(stack, ecs, gate, keys, counts):
     """A deployment with people:1 to people:3 trained and none served."""
 
     def edition():
@@ -59,6 +77,7 @@ def site(stack, ecs, gate, keys):
         family="nerforge-server",
         desired_count=2,
         manifest=lambda record: {"spec": {"name": record["name"], "gate": gate}},
+        counts=lambda record, of, dry: (SCORES, counts.get(record["version"], [[3, 2, 2]] * 20)),
         log=lambda task: [f"log of {task.rpartition('/')[2]}"],
         keys=edition,
     )
@@ -69,8 +88,18 @@ def alias(site, name="production"):
     return found and found["version"]
 
 
+def served(site):
+    """The model that the service runs, or is on the way to run."""
+    return site.service.release(primary(site.service.describe())["taskDefinition"]).model
+
+
 def order(model="people:1", **more):
     return Order(model=model, alias="production", **more)
+
+
+def back(**more):
+    """An order to roll back."""
+    return order(None, **more)
 
 
 # --- success ---
@@ -126,7 +155,7 @@ def test_check_mode_writes_nothing(site, ecs, lines):
     result = release(site, order(dry=True), lines)
     assert result["changed"] and result["task_definition"] == ecs.template
     assert len(ecs.definitions) == 1 and ecs.desired == 0 and alias(site) is None
-    assert lines == ["would roll the service to people:1"]
+    assert lines[-1] == "would roll the service to people:1"
 
 
 def test_a_rollout_that_is_under_way_is_followed_not_repeated(site, ecs, lines):
@@ -145,9 +174,9 @@ def test_a_rollout_that_is_under_way_is_followed_not_repeated(site, ecs, lines):
 @pytest.mark.parametrize(
     ("gate", "told"),
     [
-        ({"min_f": 0.65}, "F 0.600, the gate asks 0.650"),
-        ({"labels": {"ORG": 0.5, "PER": 0.7}}, "ORG 0.400, the gate asks 0.500"),
-        ({"labels": {"LOC": 0.1}}, "LOC has no score, the gate asks 0.100"),
+        ({"min_f": 0.65}, "F 0.600 on test, at least 0.650 is asked"),
+        ({"labels": {"ORG": 0.5, "PER": 0.7}}, "F of ORG 0.400 on test, at least 0.500 is asked"),
+        ({"labels": {"LOC": 0.1}}, "F of LOC has no score on test, at least 0.100 is asked"),
     ],
 )
 def test_a_gate_that_is_not_reached_refuses_with_the_figures(site, ecs, lines, told):
@@ -157,17 +186,41 @@ def test_a_gate_that_is_not_reached_refuses_with_the_figures(site, ecs, lines, t
     assert "PER" not in str(caught.value)
     assert "force" in caught.value.fix
     assert len(ecs.definitions) == 1 and alias(site) is None
+    assert f"gate: {told}: NOT passed" in lines
 
 
 @pytest.mark.parametrize("gate", [{"min_f": 0.65}])
-def test_force_passes_over_the_gate(site, lines):
-    assert release(site, order(force=True), lines)["changed"]
+def test_the_reason_for_passing_over_the_gate_is_kept(site, lines):
+    why = "the test data was wrong"
+    assert release(site, order(forced=why, by="arn:aws:iam::1:user/ada"), lines)["changed"]
     assert alias(site) == 1
+    assert "the gate is passed over: the test data was wrong" in lines
+    (move,) = site.models.history("people", "production")
+    assert (move["kind"], move["forced"], move["by"]) == ("promote", why, "arn:aws:iam::1:user/ada")
 
 
 @pytest.mark.parametrize("gate", [{"min_f": 0.6, "labels": {"PER": 0.7}}])
 def test_a_gate_that_is_just_reached_lets_pass(site, lines):
     assert release(site, order(), lines)["changed"]
+    assert "gate: F of PER 0.700 on test, at least 0.700 is asked: passed" in lines
+
+
+def test_a_version_worse_than_that_in_production_is_refused(site, ecs, lines, counts):
+    release(site, order(), lines)
+    counts[2] = [[2, 3, 3]] * 20
+    with pytest.raises(UserError) as caught:
+        release(site, order("people:2"), lines)
+    told = "F 0.400 against 0.600 on the same 20 sentences, difference -0.2000, 95 % interval from -0.2000"
+    assert f"people:2 does not pass its gate: beside people:1, in production: {told}" in str(caught.value)
+    assert alias(site) == 1 and served(site) == "people:1"
+    assert release(site, order("people:2", forced="a trial"), lines)["changed"]
+
+
+def test_a_comparison_that_has_yet_to_be_made_is_told_in_check_mode(site, lines):
+    release(site, order(), lines)
+    unevaluated = Deployment(**site.__dict__ | {"counts": lambda record, of, dry: None})
+    assert release(unevaluated, order("people:2", dry=True), lines)["changed"]
+    assert "gate: a run would evaluate what is not yet evaluated on the same sentences" in lines
 
 
 # --- which model ---
@@ -202,7 +255,7 @@ def test_a_crash_with_a_rollback_fails_with_the_reason_and_leaves_the_alias(site
     assert "circuit breaker" in told
     assert "The service goes on with people:1" in told
     assert alias(site) == 1
-    assert "log of task3" in lines
+    assert "log of task3" in lines and "its log ends with: log of task3" in told
     assert lines.text.count("a task of people:2 stopped") == 3
     assert "tasks failed to start" in lines.text
     top = next(item for item in ecs.deployments if item["status"] == "PRIMARY")
@@ -253,11 +306,178 @@ def test_another_release_of_the_same_is_followed(site, ecs, lines):
     assert alias(site) == 1 and ecs.deployments[0]["rolloutState"] == "COMPLETED"
 
 
-def test_an_alias_that_moved_meanwhile_is_not_moved_over(site, lines, monkeypatch):
-    monkeypatch.setattr(releases, "_pointed_at", lambda *_: 7)
-    with pytest.raises(UserError, match="another release moved people@production meanwhile"):
-        release(site, order(), lines)
-    assert alias(site) is None
+class NoAnswer(Exception):
+    """What boto3 raises once it has tried often enough."""
+
+
+def test_an_ecs_that_gives_no_answer_for_a_while_is_asked_again(site, ecs, lines, monkeypatch):
+    monkeypatch.setattr(rollout, "aws_errors", lambda: (NoAnswer,))
+    monkeypatch.setattr(rollout, "is_transient", lambda error: True)
+    describe, looks = site.service.describe, itertools.count()
+
+    def at_times():
+        if next(looks) == 3:
+            raise NoAnswer("connection reset")
+        return describe()
+
+    monkeypatch.setattr(site.service, "describe", at_times)
+    assert release(site, order(), lines)["changed"]
+    assert "ECS gives no answer, and is asked again: connection reset" in lines
+
+
+def test_an_alias_that_cannot_be_moved_leaves_the_model_before_in_service(site, lines, monkeypatch):
+    release(site, order(), lines)
+
+    def denied(*_):
+        raise NoAnswer("AccessDenied")
+
+    monkeypatch.setattr(site.models, "move_alias", denied)
+    with pytest.raises(NoAnswer):
+        release(site, order("people:2"), lines)
+    assert lines[-1] == "The service goes on with people:1, and the alias is unmoved"
+    assert alias(site) == 1 and served(site) == "people:1"
+
+
+def test_an_alias_whose_move_was_not_confirmed_leaves_the_new_model_in_service(site, monkeypatch, lines):
+    release(site, order(), lines)
+    move = site.models.move_alias
+
+    def lost(*request):
+        move(*request)
+        raise NoAnswer("read timeout")
+
+    monkeypatch.setattr(site.models, "move_alias", lost)
+    with pytest.raises(NoAnswer):
+        release(site, order("people:2"), lines)
+    assert alias(site) == 2 and served(site) == "people:2"
+
+
+# --- the whole of it, from what the stacks publish ---
+
+
+def test_what_was_found_in_the_same_sentences_decides(stack, lines):
+    """The figures come from the evaluations in S3."""
+    aws = stack.aws
+    for name in names.SERVING_PARAMETERS:
+        path = names.parameter("nerforge", "serving", name)
+        value = {"desired_count": "2", "deployment": "{}"}.get(name, name)
+        aws.client("ssm").put_parameter(Name=path, Value=value, Type="String")
+
+    def put(key, content):
+        aws.client("s3").put_object(Bucket="nerforge-bucket", Key=key, Body=json.dumps(content))
+
+    for version, counts in ((1, [[4, 1, 1]] * 40), (2, [[5, 0, 0], [3, 2, 2]] * 20)):
+        about = {"name": "people", "version": version, "scores": SCORES, "examples": {"test": "ab"}}
+        created = {
+            "run": "R",
+            "created": "2026-03-01T09:14:02.411+00:00",
+            "language": "en",
+            "labels": ["PER"],
+        }
+        manifest = about | created | {"artifact": {"sha256": "1" * 64, "bytes": 1}, "spec": {"gate": {}}}
+        stack.models.register(manifest)
+        put(f"models/people/{version}/manifest.json", manifest)
+        put(names.evaluation_key("people", version, "ab"), {"scores": SCORES, "counts": counts})
+    stack.models.move_alias("people", "production", 1, None)
+    with pytest.raises(UserError, match="people:2 does not pass its gate: beside people:1") as caught:
+        release(open_deployment(aws, "nerforge", lines), order("people:2"), lines)
+    assert "F 0.800 against 0.800 on the same 40 sentences, difference +0.0000, 95 % interval from -0." in (
+        caught.value.what
+    )
+    assert alias(SimpleNamespace(models=stack.models)) == 1
+
+
+# --- rolling back ---
+
+
+def test_a_rollback_serves_the_release_before_and_no_gate_is_asked(site, ecs, lines, gate, counts):
+    release(site, order("people:1"), lines)
+    release(site, order("people:2"), lines)
+    gate["min_f"], counts[1] = 0.99, [[0, 5, 5]] * 20
+    result = rollback(site, back(by="ada"), lines)
+    assert (result["changed"], result["model"], result["previous"]) == (True, "people:1", "people:2")
+    assert alias(site) == 1 and served(site) == "people:1"
+    environment = ecs.definitions[result["task_definition"]][0]["containerDefinitions"][0]["environment"]
+    assert {"name": "NERFORGE_MODEL_SHA256", "value": "1" * 64} in environment
+    assert "rolling back to people:1 in place of people:2" in lines.text
+    move = site.models.history("people", "production")[-1]
+    assert (move["kind"], move["before"], move["version"], move["by"]) == ("rollback", 2, 1, "ada")
+
+
+def test_a_rollback_again_goes_one_release_more_and_then_there_is_none(site, lines):
+    for number in (1, 2, 3):
+        release(site, order(f"people:{number}"), lines)
+    assert rollback(site, back(), lines)["model"] == "people:2"
+    assert rollback(site, back(), lines)["model"] == "people:1"
+    with pytest.raises(UserError, match="people@production has no release before this one"):
+        rollback(site, back(), lines)
+    assert alias(site) == 1 and served(site) == "people:1"
+
+
+def test_a_rollback_in_check_mode_writes_nothing(site, ecs, lines):
+    release(site, order("people:1"), lines)
+    release(site, order("people:2"), lines)
+    revisions, claim = len(ecs.definitions), site.models.claimed()
+    assert rollback(site, back(dry=True), lines)["changed"]
+    assert lines[-1] == "would roll the service back to people:1"
+    assert len(ecs.definitions) == revisions and site.models.claimed() == claim and alias(site) == 2
+
+
+def test_a_rollback_ends_a_promotion_that_is_stuck(site, ecs, lines):
+    release(site, order("people:1"), lines)
+    release(site, order("people:2"), lines)
+    site.service.update(site.service.register(site.family, site.pinned(site.models.get("people", 3))))
+    ecs.steps = ecs._hang(ecs.deployments[0])
+    assert served(site) == "people:3"
+    with pytest.raises(UserError, match="another release, of people:3, is under way"):
+        release(site, order("people:1"), lines)
+    assert rollback(site, back(), lines)["model"] == "people:2"
+    assert alias(site) == 2 and served(site) == "people:2"
+    assert len(site.models.history("people", "production")) == 2
+
+
+@pytest.mark.parametrize("cut", ["rolling", "rolled"])
+def test_a_rollback_that_was_cut_short_is_finished_by_the_next(site, ecs, lines, cut):
+    for number in (1, 2, 3):
+        release(site, order(f"people:{number}"), lines)
+    site.service.update(site.service.register(site.family, site.pinned(site.models.get("people", 2))))
+    if cut == "rolled":
+        while primary(site.service.describe())["rolloutState"] != "COMPLETED":
+            pass
+    assert rollback(site, back(), lines)["model"] == "people:2"
+    assert alias(site) == 2 and served(site) == "people:2"
+
+
+def test_a_rollback_follows_a_failed_promotion_on_its_way_back(site, ecs, lines):
+    """ECS is going back to what the alias says: to go one release further would be one too many."""
+    release(site, order("people:1"), lines)
+    release(site, order("people:2"), lines)
+    ecs.plot = "crash"
+    with pytest.raises(UserError):
+        release(site, order("people:3"), lines)
+    failed, old = ecs.deployments[0], primary({"deployments": ecs.deployments})
+    failed["runningCount"], ecs.steps = 1, ecs._up(old)
+    assert rollback(site, back(), lines)["model"] == "people:2"
+    assert alias(site) == 2
+
+
+def test_a_rollback_that_does_not_come_up_leaves_what_runs(site, ecs, lines):
+    release(site, order("people:1"), lines)
+    release(site, order("people:2"), lines)
+    ecs.plot = "crash"
+    with pytest.raises(UserError, match=r"people:1 did not come up: .* The service goes on with people:2"):
+        rollback(site, back(), lines)
+    assert alias(site) == 2 and served(site) == "people:2"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [(None, "no model is served"), ("people", "people@production has no release before this one")],
+)
+def test_with_nothing_released_there_is_nothing_to_go_back_to(site, lines, name, told):
+    with pytest.raises(UserError, match=told):
+        rollback(site, Order(model=name, alias="production"), lines)
+    assert site.models.claimed() is None
 
 
 # --- the model that is served ---
@@ -369,7 +589,7 @@ def test_withdrawing_deregisters_every_release_and_nothing_of_terraforms(site, e
 
 
 @pytest.fixture
-def server():
+def web():
     """A server that answers /ready with what `answers` holds, the last for ever."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -390,22 +610,41 @@ def server():
     web.server_close()
 
 
-def test_the_url_is_asked_until_it_names_the_version(site, lines, server):
-    url, answers = server
-    answers += [None, {"model": "people:2"}, {"model": "people:1"}]
+def test_the_url_is_asked_until_every_answer_names_the_version(site, lines, web, monkeypatch):
+    url, answers = web
+    one, two = {"model": "people:1"}, {"model": "people:2"}
+    answers += [None, two, one, one, two, one]  # tasks answer in turn
     release(site, order(verify_url=f"{url}/"), lines)
-    assert alias(site) == 1
-    assert f"{url}/ answers as people:1" in lines
+    assert alias(site) == 1 and answers == [one]
+    assert f"{url}/ answers as people:1, " in lines.text
 
 
-def test_a_url_that_names_another_version_leaves_the_alias(server, lines):
-    url, answers = server
-    answers += [{"model": "people:2"}]
-    with pytest.raises(UserError, match="answers: people:2"):
-        releases.verify(url, "people:1", lines, patience=0)
-    answers[0] = {"message": "not it"}
+def test_a_promotion_that_another_version_answers_for_is_undone(site, lines, web, monkeypatch):
+    url, answers = web
+    release(site, order(), lines)
+    monkeypatch.setattr(rollout, "_VERIFY_FOR", 0)
+    answers += [{"model": "people:1"}]
+    with pytest.raises(UserError) as caught:
+        release(site, order("people:2", verify_url=url), lines)
+    told = f"ECS has completed the rollout of people:2, but {url}/ready answers: people:1"
+    assert told in str(caught.value)
+    assert "The service goes on with people:1" in caught.value.fix
+    assert alias(site) == 1 and served(site) == "people:1"
+    assert primary(site.service.describe())["rolloutState"] == "COMPLETED"
+
+
+def test_a_rollback_is_not_undone_whoever_answers(site, lines, web, monkeypatch):
+    url, answers = web
+    release(site, order("people:1"), lines)
+    release(site, order("people:2"), lines)
+    monkeypatch.setattr(rollout, "_VERIFY_FOR", 0)
+    answers += [{"message": "not it"}]
     with pytest.raises(UserError, match="answers: KeyError"):
-        releases.verify(url, "people:1", lines, patience=0)
+        rollback(site, back(verify_url=url), lines)
+    assert alias(site) == 2 and served(site) == "people:1"
+    answers[0] = {"model": "people:1"}
+    assert rollback(site, back(verify_url=url), lines)["changed"]
+    assert alias(site) == 1
 
 
 def test_a_service_that_is_not_there_is_told(site, ecs):

@@ -3,13 +3,15 @@
 import hashlib
 import http.server
 import json
+import os
 import shutil
+import subprocess
 import threading
 
 import pytest
 from ansible_collections.nerforge.aws.plugins.module_utils.contract import spec as specs
 from ansible_collections.nerforge.aws.plugins.module_utils.contract.errors import UserError
-from ansible_collections.nerforge.aws.plugins.plugin_utils import datasets, submission
+from ansible_collections.nerforge.aws.plugins.plugin_utils import commit, data_checks, datasets, submission
 from ansible_collections.nerforge.aws.plugins.plugin_utils.datasets import Shelf
 from botocore.exceptions import ClientError, EndpointConnectionError
 
@@ -38,14 +40,14 @@ def folder(tmp_path):
 def ready(stack, folder, tmp_path, lines):
     """Loads and checks a spec as the plugin does: ``ready(name="people", ...)``."""
 
-    def ready(providers=None, data_dir=None, **spec):
+    def ready(providers=None, data_dir=None, bucket="nerforge-bucket", **spec):
         path = folder / "spec.yml"
         usual = {"name": "people", "data": {"train": "train.conll", "dev": "dev.jsonl"}}
         path.write_text(json.dumps(usual | spec))
         loaded = specs.load(path)
-        ready.shelf = Shelf(stack.aws.client("s3"), "nerforge-bucket", folder, tmp_path, data_dir, lines)
+        ready.shelf = Shelf(stack.aws.client("s3"), bucket, folder, tmp_path, data_dir, lines)
         given = providers or json.loads(stack.deployment["capacity_providers"])
-        return submission.check(loaded, folder, given, ready.shelf, lines)
+        return submission.check(path, loaded, given if bucket else None, ready.shelf, lines)
 
     return ready
 
@@ -103,6 +105,11 @@ WRONG = {
         {"labels": ["PER", "LOC", "ORG"]},
         {},
         "labels: no example in train has the label ORG",
+    ),
+    "entities that all lie within tokens": (
+        {"data": {"train": "torn.jsonl", "dev": "dev.jsonl"}},
+        {"torn.jsonl": '{"text": "Adalyn left", "spans": [[0, 3, "PER"]]}\n'},
+        "data.train: torn.jsonl: not one of 1 entities begins and ends with a token; the first is 'Ada'",
     ),
     "a gate for no label": (
         {"gate": {"labels": {"ORG": 0.5}}},
@@ -277,6 +284,128 @@ def test_a_copy_in_data_dir_stands_in_for_a_download(submit, folder, tmp_path, m
     shutil.copy(folder / "train.conll", copies / "other-name.txt")
     monkeypatch.setattr(datasets, "download", lambda *_: pytest.fail("nothing is to be downloaded"))
     assert submit(data=HTTPS, data_dir=tmp_path / "copies")[0]
+
+
+# --- what is doubtful ---
+
+
+def test_warnings_are_printed_with_their_places_and_kept_with_the_run(stack, folder, submit, lines):
+    torn = ['{"text": "Adalyn of Bonn", "spans": [[0, 3, "PER"], [10, 14, "PER"]]}\n', JSONL * 6]
+    (folder / "train.jsonl").write_text("".join(torn))
+    run_id, _ = submit(data={"train": "train.jsonl", "dev": "dev.jsonl"})
+    warnings = stack.runs.get(run_id)["warnings"]
+    assert [warning.split(": ")[0] for warning in warnings] == [
+        "data.train",
+        "dev",
+        "train",
+        "train",
+        "train",
+    ]
+    assert warnings[0] == (
+        "data.train: train.jsonl: 1 of 8 entities do not begin and end with a token, and are not learnt: "
+        "'Ada' (PER), line 1"
+    )
+    assert warnings[1] == (
+        "dev: 1 of its 1 text found in train too: its scores flatter the model: "
+        "dev.jsonl:1 is train.jsonl:2, 'Ada of London'"
+    )
+    told = lines[lines.index("warning: train: 5 repetitions among its 7 texts; they weigh more") :]
+    assert told[1:5] == [
+        *(f"    train.jsonl:{line} repeats train.jsonl:2, 'Ada of London'" for line in (3, 4, 5)),
+        "    and 2 more",
+    ]
+    assert warnings[4].startswith("train: 5 repetitions") and warnings[4].endswith("; and 2 more")
+
+
+def test_a_split_file_is_named_as_it_is(ready, folder):
+    (folder / "all.conll").write_text(CONLL * 10)
+    found = ready(data={"all": "all.conll", "split": [50, 25, 25]}).data.findings
+    assert found[0].what.startswith("test: 2 of its 5 texts found in train too")
+    assert found[0].places[0] == "all.conll:49 is all.conll:1, 'Ada of London'"
+
+
+def test_tokens_are_left_to_the_trainer_where_they_cannot_be_had(ready, lines, monkeypatch):
+    def missing(*_):
+        raise ImportError("no spaCy here\nand more")
+
+    monkeypatch.setattr(data_checks.alignment, "unfit", missing)
+    ready()
+    assert "that is left to the trainer: no spaCy here" in lines
+
+
+def test_tokens_of_another_tokenizer_are_left_to_the_trainer(ready, folder, lines):
+    own = '[nlp.tokenizer]\n@tokenizers = "own.Tokenizer.v1"\n'
+    (folder / "own.cfg").write_text(CONFIG + own)
+    ready(config="own.cfg")
+    assert not any("tokens" in line for line in lines)
+
+
+def test_spacy_is_left_alone_where_the_file_fixes_the_words(ready, lines, monkeypatch):
+    monkeypatch.setattr(data_checks.alignment, "unfit", lambda *_: pytest.fail("nothing is to be compared"))
+    ready(data={"train": "train.conll", "dev": "train.conll"})
+
+
+def test_large_files_show_progress(ready, folder, lines, monkeypatch):
+    monkeypatch.setattr(data_checks, "_SLOW_BYTES", 20)
+    monkeypatch.setattr(data_checks, "_SLOW_TEXTS", 1)
+    ready()
+    assert "reading train.conll (37 B)" in lines
+    assert any(line.startswith("looking for leaks") for line in lines)
+
+
+def test_without_a_deployment_neither_capacity_nor_copies_are_asked_for(ready, monkeypatch):
+    monkeypatch.setattr(datasets, "download", lambda url, target, where, say: target.write_text(CONLL))
+    assert ready(bucket=None, device="gpu", data=HTTPS).spec["resources"]["gpus"] == 1
+
+
+# --- the commit ---
+
+
+def git(folder, *command):
+    who = ["-c", "user.name=Anna", "-c", "user.email=anna@example.org"]
+    done = subprocess.run(
+        ["git", "-C", folder, *who, *command], check=True, capture_output=True, text=True, env=os.environ
+    )
+    return done.stdout.strip()
+
+
+def test_the_commit_of_the_spec_is_recorded(stack, folder, submit):
+    run_id, _ = submit()
+    assert "commit" not in stack.runs.get(run_id)
+    git(folder, "init")
+    assert "commit" not in stack.runs.get(submit()[0])  # there is no commit yet
+    git(folder, "add", ".")
+    git(folder, "commit", "-m", "first")
+    expected = git(folder, "rev-parse", "HEAD")
+    assert stack.runs.get(submit()[0])["commit"] == {"id": expected, "changed": False}
+    assert stack.runs.get(submit(seed=5)[0])["commit"] == {"id": expected, "changed": True}
+
+
+def test_what_the_spec_is_not_made_of_does_not_change_it(folder):
+    (folder / "spec.yml").write_text("name: people\n")
+    git(folder, "init")
+    git(folder, "add", ".")
+    git(folder, "commit", "-m", "first")
+    (folder / "notes.txt").write_text("not of the spec")
+    spec, config = folder / "spec.yml", folder / "full.cfg"
+    assert not commit.of(folder, [spec, config])["changed"]
+    config.write_text("[nlp]\n")
+    assert not commit.of(folder, [spec])["changed"]
+    assert commit.of(folder, [spec, config])["changed"]
+
+
+def test_a_file_that_git_does_not_know_is_a_change(folder, tmp_path):
+    git(folder, "init")
+    git(folder, "commit", "--allow-empty", "-m", "first")
+    assert commit.of(folder, [folder / "train.conll"])["changed"]
+    outside = tmp_path / "outside.cfg"
+    outside.write_text("")
+    assert commit.of(folder, [outside])["changed"]
+
+
+def test_without_git_there_is_no_commit(folder, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert commit.of(folder, []) is None
 
 
 # --- AWS fails half way ---

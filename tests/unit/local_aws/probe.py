@@ -177,6 +177,19 @@ def crash():
     return {"state": ecs._tasks[TASK]["lastStatus"], "code": ecs._tasks[TASK]["containers"][0]["exitCode"]}
 
 
+def together():
+    """How many tasks of a service that wants three are started while its first one starts."""
+    definition = {"taskDefinitionArn": "t:2", "containerDefinitions": [{"name": "m", "image": "m:1"}]}
+    ecs._task_defs["t:2"] = definition
+    made = service(desiredCount=3)
+    first, without_images = task(lastStatus="ACTIVATING"), play_docker()
+    asked = []
+    ecs._run_task = lambda data: asked.append(data["count"])
+    for _ in range(2):
+        ecs._prepare_service_images(first, definition, without_images)
+    return {"started": asked, "digest": made["deployments"][0].get("_image_digests")}
+
+
 def stop():
     """How a service's task is stopped."""
     container = play_docker()

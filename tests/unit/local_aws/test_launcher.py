@@ -45,6 +45,11 @@ BEHAVIOUR = {
         {"state": "RUNNING", "code": None},
         {"state": "STOPPED", "code": 3},
     ),
+    "tasks_start_together": (
+        "together",
+        {"started": [], "digest": {}},
+        {"started": [2], "digest": {}},
+    ),
     "stopping_drains": (
         "stop",
         {

@@ -10,8 +10,10 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from ansible_collections.nerforge.aws.plugins.plugin_utils import pruning
 from botocore.exceptions import ClientError
 from nerforge_contract import states
+from nerforge_contract.errors import UserError
 from nerforge_contract.models import Models
 from nerforge_contract.runs import STATE_INDEX, Runs
 
@@ -114,15 +116,38 @@ def test_models_are_numbered_registered_once_and_pointed_at(models):
     assert models.register(manifest)  # again, as when the answer was lost
     assert not models.register(manifest | {"run": "2"})
     assert models.get("m", 2)["scores"] == {"f": 0.5}
+    assert models.register(manifest | {"version": 1})
     assert models.move_alias("m", "production", 1, None)
     assert not models.move_alias("m", "production", 2, None)
     assert models.move_alias("m", "production", 2, 1)
     assert models.alias("m", "production")["version"] == 2
+    assert models.mark_pruned("m", 1)
+    with pytest.raises(UserError, match="no longer"):
+        models.move_alias("m", "production", 1, 2)
+    assert models.alias("m", "production")["version"] == 2
+    assert [(move["kind"], move["version"]) for move in models.history("m", "production")] == [
+        ("promote", 1),
+        ("promote", 2),
+    ]
+    models.forget("m", 2)  # it is not marked
+    models.forget("m", 1)
+    assert models.marked_pruned() == [] and models.get("m", 1) is None
     versions, aliases = models.all("m")
     assert ([version["version"] for version in versions], [alias["alias"] for alias in aliases]) == (
         [2],
         ["production"],
     )
+
+
+def test_the_files_of_a_version_are_deleted_and_no_others(local_aws):
+    s3 = local_aws.client("s3")
+    s3.create_bucket(Bucket="pruned")
+    for key in ("models/m/1/model.tar.gz", "models/m/1/evaluations/a.json", "models/m/10/model.tar.gz"):
+        s3.put_object(Bucket="pruned", Key=key, Body=b"x")
+    for _ in range(2):  # again, as when it was cut short
+        pruning.delete_files(s3, "pruned", {"name": "m", "version": 1})
+        left = [item["Key"] for item in s3.list_objects_v2(Bucket="pruned")["Contents"]]
+        assert left == ["models/m/10/model.tar.gz"]
 
 
 def test_a_conditional_write_has_one_winner(local_aws):

@@ -3,63 +3,24 @@
 Nothing may be written to the console, and nothing asked of another origin, whatever a test does.
 """
 
-import shutil
 from hashlib import sha256
 from urllib.parse import urlsplit
 
 import pytest
 from nerforge_server.keys import Keys
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
+from support.browser import CONTRASTS, PHONE, launched
 from support.stub import StubServer
 
 KEY = "nfk_" + "k" * 43
 PREFIX = "/_alb/people"
-ARGUMENTS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 DASH = "\N{EN DASH}"
-# Of each piece of text: the ratio of its colour's relative luminance to that of what is behind it.
-CONTRASTS = """() => {
-    const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-    const linear = (v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
-    const luminance = (colour) => {
-        canvas.fillStyle = colour;
-        canvas.fillRect(0, 0, 1, 1);
-        const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map((value) => linear(value / 255));
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-    };
-    const behind = (node) => {
-        const colour = getComputedStyle(node).backgroundColor;
-        return colour === "rgba(0, 0, 0, 0)" ? behind(node.parentElement) : colour;
-    };
-    const texts = "h1, h2, a, p, span:not(.bar), mark, button, th, td, summary, pre, textarea, figcaption";
-    return [...document.querySelectorAll(texts)]
-        .filter((node) => node.innerText?.trim() && node.offsetParent)
-        .map((node) => {
-            const [a, b] = [luminance(getComputedStyle(node).color), luminance(behind(node))];
-            return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), node.outerHTML.slice(0, 80)];
-        });
-}"""
-PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
 
 
 @pytest.fixture(scope="module")
 def browser():
-    found = [
-        path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))
-    ]
-    assert found, "no Chromium on PATH: install it (Debian, Ubuntu: apt install chromium)"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found[0], args=list(ARGUMENTS))
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import spacy
-from nerforge_contract import corpus, spec
+from nerforge_contract import corpus, quality, spec
 from nerforge_contract.corpus import Example
 
 SPEC = Path(__file__).resolve().parents[3] / "playbooks" / "specs" / "sample.yml"
@@ -53,6 +53,7 @@ def test_every_part_has_every_label_of_the_spec(parts: Parts, part: str) -> None
 
 def test_passes_the_check_of_a_submission_without_a_warning(parts: Parts) -> None:
     assert corpus.check(parts, sorted(LABELS)).warnings == ()
+    assert quality.examine(parts, {part: f"{part}.jsonl" for part in PARTS}) == []
 
 
 def test_no_text_occurs_twice(examples: list[Example]) -> None:

@@ -14,6 +14,7 @@ from moto import mock_aws
 from nerforge_contract import corpus, names, spec, ulid
 from nerforge_contract.models import Models
 from nerforge_contract.runs import Runs
+from nerforge_trainer import card
 from nerforge_trainer.settings import Settings
 
 BUCKET, RUNS_TABLE, MODELS_TABLE = "bucket", "runs", "models"
@@ -37,10 +38,10 @@ class Aws:
         self.s3.put_object(Bucket=BUCKET, Key=key, Body=data)
         return {"from": name, "key": key, "sha256": sha256, "format": corpus.format_of(name)}
 
-    def start(self, wanted: dict[str, Any]) -> Settings:
-        """Submit a spec and claim the run; returns what its first attempt is told."""
+    def start(self, wanted: dict[str, Any], **fields: Any) -> Settings:
+        """Submit a spec, with more fields, and claim the run; returns what its first attempt is told."""
         run_id = ulid.new()
-        self.runs.create(run_id, spec.with_defaults(wanted))
+        self.runs.create(run_id, spec.with_defaults(wanted), **fields)
         assert self.runs.claim(run_id, 10) == "claimed"
         return Settings(run_id, 1, BUCKET, RUNS_TABLE, MODELS_TABLE, "registry/trainer:tag")
 
@@ -106,6 +107,12 @@ def aws():
         yield account()
 
 
+@pytest.fixture(autouse=True)
+def pages_not_drawn(monkeypatch):
+    """What has nothing to do with cards need not wait for their pages: each takes a second or two."""
+    monkeypatch.setattr(card, "draw", lambda described, page: False)
+
+
 @pytest.fixture(scope="session")
 def conll():
     """32 sentences with a PER and two LOC each."""
@@ -116,3 +123,16 @@ def conll():
 def wanted(aws, conll):
     """A spec of a training that takes about a second, its data uploaded."""
     return spec_of(aws, conll)
+
+
+@pytest.fixture(scope="session")
+def made():
+    """The files of people:1, a version that is good at its own data, by their keys."""
+    from nerforge_trainer.attempt import Attempt
+    from nerforge_trainer.interruption import Interruption
+
+    with mock.patch.dict(os.environ), mock_aws():
+        aws = account()
+        settings = aws.start(spec_of(aws, sentences()))
+        Attempt(settings, aws.runs, aws.models, aws.s3, Interruption()).run()
+        return {key: aws.read(key) for key in aws.objects()}

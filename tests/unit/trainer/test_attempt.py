@@ -17,8 +17,8 @@ import time
 
 import pytest
 import spacy
-from nerforge_contract import names, states
-from nerforge_trainer import publish, reliability
+from nerforge_contract import corpus, names, states
+from nerforge_trainer import publish
 from nerforge_trainer.attempt import Attempt, limit_threads
 from nerforge_trainer.interruption import Interruption
 from nerforge_trainer.watch import Watch
@@ -102,7 +102,7 @@ def process(root):
 
 def test_a_run_ends_with_a_model_that_finds_entities(aws, attempt, wanted, conll, tmp_path, capsys):
     wanted["data"]["test"] = aws.put("test.conll", conll)
-    settings = aws.start(wanted)
+    settings = aws.start(wanted, commit={"id": "c0ffee", "changed": False})
     assert attempt(settings) == states.EXIT_DONE
 
     run = aws.runs.get(settings.run_id)
@@ -134,8 +134,35 @@ def test_a_run_ends_with_a_model_that_finds_entities(aws, attempt, wanted, conll
     assert calibration["temperature"] > 0
     right = sum(one["count"] * one["accuracy"] for one in calibration["bins"])
     assert right / sum(one["count"] for one in calibration["bins"]) == pytest.approx(run["scores"]["p"])
-    diagram = aws.read(names.model_prefix("people", 1) + names.RELIABILITY).decode()
-    assert diagram == reliability.diagram("people:1", calibration)
+    table = manifest["confusion"]
+    assert table["labels"] == ["LOC", "PER"]
+    assert sum(table["counts"][0]) == 64
+    assert manifest["speed"]["words"] == 32 * 8
+    assert manifest["speed"]["words_per_second"] > 0
+    assert manifest["cpu"]
+    assert manifest["seconds"] > 0
+    assert manifest["commit"] == {"id": "c0ffee", "changed": False}
+    assert manifest["warnings"] == []
+
+    source = _saved(tmp_path / "test.conll", conll.encode())
+    fingerprint = corpus.fingerprint(corpus.read(source, "conll", "data.test"))
+    assert manifest["examples"] == dict.fromkeys(("train", "dev", "test"), fingerprint)
+    found = json.loads(aws.read(names.evaluation_key("people", 1, fingerprint)))
+    counts = found.pop("counts")
+    assert found == {
+        "format": 1,
+        "model": "people:1",
+        "on": "test",
+        "examples": fingerprint,
+        "scores": manifest["scores"],
+    }
+    assert [right + missed for right, _, missed in counts] == [3] * 32
+    right, spurious, missed = map(sum, zip(*counts, strict=True))
+    assert round(2 * right / (2 * right + spurious + missed), 6) == manifest["scores"]["f"]
+    card = json.loads(aws.read(names.model_prefix("people", 1) + names.CARD))
+    assert card["manifest"] == manifest
+    assert [point["step"] for point in card["curve"]] == [0, 20, 40]
+    assert card["examples"]["test"] == {"LOC": 64, "PER": 32}
     assert manifest["data"]["test"]["entities"] == {"LOC": 64, "PER": 32}
     assert manifest["data"]["test"]["sha256"] == wanted["data"]["test"]["sha256"]
     assert manifest["data"]["train"]["sentences"] == 32
@@ -192,13 +219,19 @@ def test_entities_that_fit_no_tokens_are_a_warning(aws, attempt, wanted):
     lines = [{"text": "Ada met Bob", "label": [[0, 3, "PER"], [8, 11, "PER"]]}] * 20
     lines.append({"text": "Adalyn left", "label": [[0, 3, "PER"]]})
     wanted["data"]["train"] = aws.put("train.jsonl", "\n".join(map(json.dumps, lines)))
+    misfits = (
+        "data.train: train.jsonl: 1 of 41 entities do not begin and end with a token, and are not learnt: "
+        "'Ada' (PER), line 21"
+    )
+    unseen = "data.dev has 64 of label LOC, which train has none of: they cannot be found"
     settings = aws.start(wanted)
     assert attempt(settings) == states.EXIT_DONE
-    assert aws.runs.get(settings.run_id)["warnings"] == [
-        "data.dev has 64 of label LOC, which train has none of: they cannot be found",
-        "data.train: train.jsonl: 1 of 41 entities do not begin and end with a token, and are not learnt; "
-        "the first is 'Ada' (PER, line 21)",
-    ]
+    assert aws.runs.get(settings.run_id)["warnings"] == [unseen, misfits]
+    noted = ["train: 19 repetitions among its 21 texts; they weigh more", misfits]
+    settings = aws.start(wanted, warnings=noted)  # as the submission may have noted them
+    assert attempt(settings) == states.EXIT_DONE
+    assert aws.runs.get(settings.run_id)["warnings"] == [*noted, unseen]
+    assert aws.manifest(wanted["name"], 2)["warnings"] == [*noted, unseen]
 
 
 def test_versions_count_up_and_the_same_seed_gives_the_same_bytes(aws, attempt, wanted):
@@ -392,7 +425,7 @@ def test_a_retry_uses_the_version_number_it_reserved(aws, attempt, wanted):
 def test_a_version_that_a_lost_attempt_registered_is_kept_as_it_is(aws, attempt, wanted, monkeypatch):
     settings = aws.start(wanted)
     with monkeypatch.context() as lost:
-        lost.setattr(Attempt, "_succeed", lambda self, model: 1 / 0)
+        lost.setattr(Attempt, "_end", lambda self, state, **fields: 1 / 0)
         assert attempt(settings) == states.EXIT_ERROR
     registered, manifest = aws.models.get("people", 1), aws.manifest("people", 1)
     aws.runs.next_attempt(settings.run_id, 1)

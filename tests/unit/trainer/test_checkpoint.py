@@ -129,7 +129,7 @@ DAMAGES = {
     "not described": (lambda tar: altered(tar, "checkpoint.json", b"{}"), "it is damaged: 'format'"),
     "another format": (
         lambda tar: altered(tar, "checkpoint.json", b'{"format": 9, "members": {}}'),
-        "it is of format 9, and this trainer reads 1",
+        f"it is of format 9, and this trainer reads {checkpoint.FORMAT}",
     ),
 }
 

@@ -53,8 +53,8 @@ def test_misfits_are_counted_and_the_first_is_named(nlp, tmp_path):
         Example("Bobby", ((0, 3, "PER"),), None, 9),
     ]
     assert docs.write(nlp, examples, tmp_path / "x.spacy", "data.dev: x.jsonl") == [
-        "data.dev: x.jsonl: 2 of 3 entities do not begin and end with a token, and are not learnt; "
-        "the first is 'Ada' (PER, line 4)"
+        "data.dev: x.jsonl: 2 of 3 entities do not begin and end with a token, and are not learnt: "
+        "'Ada' (PER), line 4; 'Bob' (PER), line 9"
     ]
 
 
@@ -62,6 +62,6 @@ def test_a_file_of_nothing_but_misfits_is_refused(nlp, tmp_path):
     with pytest.raises(UserError) as error:
         docs.write(nlp, [Example("Adalyn", ((0, 3, "PER"),), None, 4)], tmp_path / "x.spacy", "data.dev: x")
     assert str(error.value).startswith(
-        "data.dev: x: not one of 1 entities begins and ends with a token; the first is 'Ada' (PER, line 4)."
+        "data.dev: x: not one of 1 entities begins and ends with a token; the first is 'Ada' (PER), line 4."
     )
     assert not (tmp_path / "x.spacy").exists()

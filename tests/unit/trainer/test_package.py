@@ -1,6 +1,7 @@
 """The artifact depends on nothing but the folder's content."""
 
 import os
+import platform
 import tarfile
 
 from nerforge_trainer import package
@@ -34,3 +35,12 @@ def test_the_content_stands_at_the_root_and_is_anonymous(tmp_path):
         ("ner", 0o755, 0, 0, 0, "", ""),
         ("ner/model", 0o644, 0, 0, 0, "", ""),
     ]
+
+
+def test_the_cpu_is_named_as_linux_names_it_or_else_as_python_does(tmp_path):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("processor\t: 0\nmodel name\t: Fast CPU @ 3.0 GHz: X\n\nmodel name\t: Other\n")
+    assert package.cpu(cpuinfo) == "Fast CPU @ 3.0 GHz: X"
+    cpuinfo.write_text("processor\t: 0\nCPU part\t: 0xd0c\n")
+    assert package.cpu(cpuinfo) == platform.processor()
+    assert package.cpu(tmp_path / "none") == platform.processor()

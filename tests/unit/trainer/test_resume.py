@@ -154,6 +154,15 @@ def test_an_interrupted_run_ends_with_the_very_bytes_of_one_that_nobody_touched(
     assert ended["sha256"] == expected["sha256"]
     assert ended["run"]["scores"] == expected["run"]["scores"]
     assert not [file.name for file in tmp_path.glob("*/checkpoints*")]
+    resumed, whole = (curve(tmp_path / home) for home in ("touched", "untouched"))
+    assert resumed == whole
+    assert [point["step"] for point in whole] == [0, 8, 16, 24, 32]
+
+
+def curve(home):
+    """The learning curve of the version in this folder, but for how long it took."""
+    card = json.loads((home / "models+people+1+card.json").read_text())
+    return [{name: value for name, value in point.items() if name != "seconds"} for point in card["curve"]]
 
 
 # --- in one process: what an attempt finds, and what it leaves ---

@@ -1,0 +1,53 @@
+# Copyright (c) 2026, The nerforge authors
+# GNU General Public License v3.0+ (see plugins/COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The git commit that a spec stands in."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+_PATIENCE = 10  # seconds
+
+
+def of(folder: Path, files: Iterable[Path]) -> dict[str, Any] | None:
+    """The commit that a folder is at.
+
+    Parameters
+    ----------
+    folder:
+        A folder.
+    files:
+        The spec and what it is made of, but for the data, which has checksums.
+
+    Returns ``id``, in hexadecimal, and ``changed``: whether one of the files is, to git, not as that commit
+    has it. None where there is no git, no repository or no commit yet.
+    """
+    commit = _git(folder, "rev-parse", "--verify", "HEAD")
+    if commit is None:
+        return None
+    changes = _git(folder, "status", "--porcelain", "--", *(os.path.relpath(file, folder) for file in files))
+    # Git refuses to answer for a file outside the repository, which no commit of it has.
+    return {"id": commit.strip(), "changed": changes != ""}
+
+
+def _git(folder: Path, *command: str) -> str | None:
+    # Git's index is not ours to refresh, and a shell's GIT_DIR may mean another repository.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        done = subprocess.run(
+            ["git", "--no-optional-locks", *command],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None

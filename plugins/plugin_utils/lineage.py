@@ -1,0 +1,52 @@
+# Copyright (c) 2026, The nerforge authors
+# GNU General Public License v3.0+ (see plugins/COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a model version came from, out of its manifest; and its spec, made ready to run once more."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ..module_utils.contract import names
+from ..module_utils.contract import spec as specs
+from ..module_utils.contract.errors import UserError
+from ..module_utils.contract.models import Model
+from .session import Aws, aws_errors, is_missing
+
+
+def manifest(aws: Aws, bucket: str, record: Model) -> dict[str, Any]:
+    """The manifest of a version. Raises UserError if it is gone."""
+    key = f"{record['prefix']}{names.MANIFEST}"
+    try:
+        return json.load(aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"])
+    except aws_errors() as error:
+        if is_missing(error):
+            raise UserError(
+                f"its manifest is gone: s3://{bucket}/{key}",
+                names.model_label(record["name"], record["version"]),
+                "Take another version: models.yml lists them.",
+            ) from error
+        raise
+
+
+def spec_to_run(aws: Aws, bucket: str, manifest: dict[str, Any]) -> dict[str, Any]:
+    """The spec that a version was trained by, as a run's record has it.
+
+    Raises UserError if this nerforge does not take it, or if some of its data is no longer in the bucket.
+    """
+    label = names.model_label(manifest["name"], manifest["version"])
+    spec = manifest["spec"]
+    specs.validate(spec, submitted=True)
+    for part, source in specs.sources(spec).items():
+        try:
+            aws.client("s3").head_object(Bucket=bucket, Key=source["key"])
+        except aws_errors() as error:
+            if is_missing(error):
+                raise UserError(
+                    f"the data that {label} was made with is gone: s3://{bucket}/{source['key']}",
+                    f"data.{part}: {source['from']}",
+                    "Put that file back there; its sha256 is in its name.",
+                ) from error
+            raise
+    return specs.with_defaults(spec)

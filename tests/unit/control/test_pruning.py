@@ -1,0 +1,268 @@
+"""Pruning: what the rule chooses goes, what is used stays, whoever comes between or cuts it short."""
+
+import datetime
+
+import pytest
+from ansible_collections.nerforge.aws.plugins.module_utils.contract.errors import UserError
+from ansible_collections.nerforge.aws.plugins.module_utils.contract.models import ROLLBACK
+from ansible_collections.nerforge.aws.plugins.plugin_utils import pruning
+from ansible_collections.nerforge.aws.plugins.plugin_utils.pruning import Rule
+from ansible_collections.nerforge.aws.plugins.plugin_utils.service import Release, Service
+
+BUCKET, FAMILY = "nerforge-bucket", "nerforge-server"
+FILES = ("model.tar.gz", "manifest.json", f"evaluations/{'a' * 64}.json")
+
+
+@pytest.fixture
+def make(stack):
+    """Makes versions of a model, each a day older than the next one."""
+
+    def make(name, *versions):
+        now = datetime.datetime.now(datetime.UTC)
+        for version in versions:
+            for file in FILES:
+                key = f"models/{name}/{version}/{file}"
+                stack.aws.client("s3").put_object(Bucket=BUCKET, Key=key, Body=b"x")
+            stack.models.register(
+                {
+                    "name": name,
+                    "version": version,
+                    "run": f"01JAAAAAAA{version:016}",
+                    "created": (now - datetime.timedelta(days=versions[-1] - version + 0.5)).isoformat(),
+                    "artifact": {"sha256": f"{version:064}", "bytes": 1_000_000},
+                    "language": "en",
+                    "labels": ["PER"],
+                    "scores": {"f": 0.5},
+                }
+            )
+
+    return make
+
+
+@pytest.fixture
+def prune(stack, lines):
+    """Prunes by a rule; returns the labels of what has gone."""
+
+    def prune(keep=1, dry=False, service=None, models=None, uses=None, delete=None, **rule):
+        models = models or stack.models
+        gone = pruning.prune(
+            models,
+            Rule(keep, **rule),
+            uses or (lambda: pruning.uses(models, service, stack.runs)),
+            delete or (lambda model: pruning.delete_files(stack.aws.client("s3"), BUCKET, model)),
+            dry,
+            lines,
+        )
+        return [f"{model['name']}:{model['version']}" for model in gone]
+
+    return prune
+
+
+def recorded(stack):
+    return [f"{model['name']}:{model['version']}" for model in stack.models.all()[0]]
+
+
+def stored(stack):
+    """The versions that have files, each with all of them."""
+    keys = [item["Key"] for item in stack.aws.client("s3").list_objects_v2(Bucket=BUCKET).get("Contents", ())]
+    folders = sorted({tuple(key.split("/")[1:3]) for key in keys}, key=lambda of: (of[0], int(of[1])))
+    assert len(keys) == len(folders) * len(FILES)
+    return [":".join(folder) for folder in folders]
+
+
+# --- the rule ---
+
+
+def test_the_newest_of_each_model_stay(stack, make, prune, lines):
+    make("people", *range(1, 11))
+    make("places", 1, 2)
+    assert prune(keep=8) == ["people:1", "people:2"]
+    left = [f"people:{version}" for version in range(3, 11)] + ["places:1", "places:2"]
+    assert recorded(stack) == stored(stack) == left
+    assert lines[0].startswith("deleted people:1: F 0.500, 1.0 MB, made 9d ago by run 01J")
+    assert lines[-1] == "deleted 2 versions, 2.0 MB"
+
+
+def test_one_whose_number_begins_another_takes_nothing_of_it_along(stack, make, prune):
+    make("people", 1, 10, 11)
+    assert prune(keep=2) == ["people:1"]
+    assert stored(stack) == ["people:10", "people:11"]
+
+
+def test_only_what_is_old_enough_goes(make, prune):
+    make("people", 1, 2, 3, 4)
+    assert prune(older_than=2) == ["people:1", "people:2"]
+
+
+def test_only_the_model_that_is_named_is_pruned(stack, make, prune):
+    make("people", 1, 2)
+    make("places", 1, 2)
+    stack.models.mark_pruned("places", 1)
+    assert prune(name="people") == ["people:1"]
+    assert stored(stack) == ["people:2", "places:1", "places:2"]
+
+
+def test_check_mode_tells_and_deletes_nothing(stack, make, prune, lines):
+    make("people", 1, 2, 3)
+    assert prune(dry=True) == ["people:1", "people:2"]
+    assert recorded(stack) == stored(stack) == ["people:1", "people:2", "people:3"]
+    assert stack.models.marked_pruned() == []
+    assert lines[-1] == "would delete 2 versions, 2.0 MB"
+
+
+def test_nothing_to_delete_is_said(make, prune, lines):
+    make("people", 1)
+    assert prune() == [] and lines == ["no version to delete"]
+
+
+# --- what is used ---
+
+
+def test_what_an_alias_points_at_or_may_be_rolled_back_to_stays(stack, make, prune, lines):
+    """Seven promotions, and one that was rolled back: five rollbacks from the seventh lead to the second."""
+    make("people", *range(1, 11))
+    for version in range(1, 8):
+        stack.models.move_alias("people", "production", version, before=version - 1 or None)
+    stack.models.move_alias("people", "production", 8, before=7)
+    stack.models.move_alias("people", "production", 7, before=8, kind=ROLLBACK)
+    stack.models.move_alias("people", "staging", 9, before=None)
+    assert prune() == ["people:1", "people:8"]
+    assert "people:7 stays: people@production points at it" in lines
+    assert "people:2 stays: people@production can be rolled back to it" in lines
+    assert "people:9 stays: people@staging points at it" in lines
+
+
+def test_many_promotions_that_were_rolled_back_do_not_push_out_the_release_before(stack, make, prune):
+    make("people", *range(1, 12))
+    stack.models.move_alias("people", "production", 1, before=None)
+    stack.models.move_alias("people", "production", 2, before=1)
+    for bad in range(3, 11):
+        stack.models.move_alias("people", "production", bad, before=2)
+        stack.models.move_alias("people", "production", 2, before=bad, kind=ROLLBACK)
+    assert prune() == [f"people:{version}" for version in range(3, 11)]
+
+
+def test_what_the_service_runs_or_a_recent_release_pins_stays(make, prune, ecs, lines):
+    make("people", *range(1, 12))
+    service = Service(ecs, "nerforge", "nerforge-server")
+    revisions = [
+        service.register(FAMILY, Release(f"people:{version}", f"{version}" * 8, ecs.template))
+        for version in range(1, 10)
+    ]
+    ecs.desired, ecs.plot = 1, "hang"
+    service.update(revisions[1])  # people:2 runs,
+    ecs.deployments[0]["rolloutState"] = "COMPLETED"
+    service.update(revisions[0])  # and people:1 is on its way
+    assert prune(service=(service, FAMILY)) == ["people:3", "people:10"]
+    assert "people:1 stays: the service runs it (nerforge-server:2)" in lines
+    assert "people:2 stays: the service runs it (nerforge-server:3)" in lines
+    assert "people:4 stays: a recent release, nerforge-server:5, pins it" in lines
+
+
+def test_what_a_run_works_on_stays_until_it_has_ended(stack, make, prune, lines):
+    make("people", 1, 2, 3, 4)
+    run_id = "01JAAAAAAA0000000000000001"
+    purpose = {"kind": "evaluate", "model": "people:2", "of": "people:3"}
+    stack.runs.create(run_id, {"name": "people"}, purpose=purpose)
+    assert prune() == ["people:1"]
+    assert f"people:3 stays: run {run_id} works on it" in lines
+    stack.runs.move(run_id, "QUEUED", "FAILED")
+    assert prune() == ["people:2", "people:3"]
+
+
+# --- who comes between, and what cuts it short ---
+
+
+class Between:
+    """The models table, which does something before the call of that number."""
+
+    def __init__(self, models, number, act):
+        self._models, self._left, self._act = models, number, act
+
+    def step(self):
+        self._left -= 1
+        if self._left == 0:
+            self._act()
+
+    def __getattr__(self, name):
+        method = getattr(self._models, name)
+
+        def call(*args):
+            self.step()
+            return method(*args)
+
+        return call
+
+
+def cut_short():
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("step", range(1, 15))
+def test_a_version_that_an_alias_moves_to_meanwhile_is_whole_or_the_move_fails(stack, make, prune, step):
+    make("people", 1, 2, 3)
+    stack.models.move_alias("people", "production", 3, before=None)
+    moved = []
+
+    def promote():
+        try:
+            moved.append(stack.models.move_alias("people", "production", 1, before=3))
+        except UserError:
+            moved.append(False)
+
+    models = Between(stack.models, step, promote)
+
+    def delete(model):
+        models.step()
+        pruning.delete_files(stack.aws.client("s3"), BUCKET, model)
+        models.step()
+
+    gone = prune(models=models, uses=lambda: pruning.uses(models, None, stack.runs), delete=delete)
+    assert recorded(stack) == stored(stack)
+    assert stack.models.marked_pruned() == []
+    if moved == [True]:
+        assert recorded(stack) == ["people:1", "people:3"] and gone == ["people:2"]
+    else:
+        assert moved == [False] and recorded(stack) == ["people:3"]
+
+
+@pytest.mark.parametrize("step", range(1, 13))
+def test_a_prune_that_was_cut_short_is_finished_by_the_next(stack, make, prune, step):
+    make("people", 1, 2, 3)
+    models = Between(stack.models, step, cut_short)
+
+    def delete(model):
+        models.step()
+        pruning.delete_files(stack.aws.client("s3"), BUCKET, model)
+        models.step()
+
+    with pytest.raises(KeyboardInterrupt):
+        prune(models=models, uses=lambda: pruning.uses(models, None, stack.runs), delete=delete)
+    assert set(recorded(stack)) <= set(stored(stack))
+    prune(keep=3)
+    assert stack.models.marked_pruned() == []
+    assert recorded(stack) == stored(stack)
+    prune(keep=1)
+    assert recorded(stack) == stored(stack) == ["people:3"]
+
+
+def test_one_that_is_released_once_it_was_chosen_stays(stack, make, prune, lines):
+    make("people", 1, 2)
+    looks = iter([{}, {("people", 1): "the service runs it"}])
+    assert prune(uses=lambda: next(looks)) == []
+    assert recorded(stack) == stored(stack) == ["people:1", "people:2"]
+    assert stack.models.marked_pruned() == [] and "people:1 stays: the service runs it" in lines
+
+
+def test_a_version_whose_files_s3_keeps_is_not_forgotten(stack, make, prune, monkeypatch):
+    make("people", 1, 2)
+    refused = {"Errors": [{"Key": "models/people/1/model.tar.gz", "Message": "Access Denied"}]}
+    s3 = stack.aws.client("s3")
+    monkeypatch.setattr(s3, "delete_objects", lambda **_: refused)
+    with pytest.raises(
+        UserError, match=r"models/people/1/model\.tar\.gz: S3 does not delete it: Access Denied"
+    ):
+        prune()
+    assert [model["version"] for model in stack.models.marked_pruned()] == [1]
+    monkeypatch.undo()
+    assert prune() == ["people:1"] and stored(stack) == ["people:2"]
