@@ -29,7 +29,7 @@ TRAINING_PARAMETERS = (
     "vpc_id",
 )
 SERVING_PARAMETERS = (
-    "deployment",  # how a release reaches the tasks: what UpdateService is given besides the revision, as JSON
+    "deployment",  # how a release reaches the tasks: what else UpdateService is given, as JSON
     "desired_count",  # tasks to run once there is a model to serve
     "service_name",
     "task_definition_family",  # releases are revisions of this family

@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.nerforge.aws.plugins.module_utils.contract import names
 from ansible_collections.nerforge.aws.plugins.module_utils.contract.errors import UserError
 from ansible_collections.nerforge.aws.plugins.plugin_utils import keys as api_keys
+from botocore.client import BaseClient
 
 PARAMETER = names.api_keys_parameter("nerforge")
 HASH = hashlib.sha256(b"nfk_any").hexdigest()
@@ -166,9 +167,15 @@ def test_revoking_what_is_not_there_writes_nothing(stack, keys):
     assert stack.aws.client("ssm").get_parameters(Names=[PARAMETER])["Parameters"] == []
 
 
-def test_operators_at_once_lose_no_key(stack, keys):
+def test_operators_at_once_lose_no_key(stack, keys, monkeypatch):
     """Each records its key and publishes what it then reads, while the others do the same."""
-    together = threading.Barrier(8)
+    together, one_call, call = threading.Barrier(8), threading.Lock(), BaseClient._make_api_call
+
+    def atomic(client, name, request):  # as each call is at AWS, and not in its imitation
+        with one_call:
+            return call(client, name, request)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", atomic)
 
     def operator(number):
         together.wait()

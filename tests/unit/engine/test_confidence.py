@@ -134,7 +134,9 @@ def test_a_higher_temperature_lowers_every_score(nlp):
     docs = list(nlp.pipe(texts(10)))
     cold, hot = (list(chain(*confidence.scores(nlp, docs, temperature))) for temperature in (1, 2))
     assert len(cold) > 20
-    assert all(high > low for high, low in zip(cold, hot, strict=True))
+    # An entity that is as good as certain may stay so to the last digit.
+    assert all(high > low or high > 0.999 for high, low in zip(cold, hot, strict=True))
+    assert sum(cold) > sum(hot)
 
 
 def test_what_spacy_finds_stays_as_it_is(nlp):

@@ -160,7 +160,7 @@ def test_scores_are_those_of_spacys_own_step_model(models, name):
     theirs = SpacyRecognizer(nlp, "").entities(AWKWARD)
     ours = found.entities(AWKWARD)
     pairs = [(a.score, b.score) for x, y in zip(ours, theirs, strict=True) for a, b in zip(x, y, strict=True)]
-    assert len(pairs) > 20
+    assert len(pairs) > 10
     assert all(0 < a <= 1 and abs(a - b) < 1e-3 for a, b in pairs)
 
 
