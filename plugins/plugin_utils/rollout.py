@@ -10,6 +10,7 @@ the PRIMARY deployment is ours, and completed.
 from __future__ import annotations
 
 import json
+import re
 import time
 import urllib.request
 from collections.abc import Iterable
@@ -26,6 +27,7 @@ from .wording import Say, cut
 _INTERVAL = 1.0
 _STILL_EVERY = 30.0  # seconds without a line before it says that it still waits
 _LOG_WIDTH = 200  # characters of a log's line within an error
+_IN_BRACKETS = re.compile(r"\([^)]*\)")  # names and ARNs, which may have any word in them
 _EVENTS_THAT_MATTER = ("unable", "unhealthy", "fail", "circuit breaker", "roll", "error")
 
 _VERIFY_FOR = 60.0  # seconds for the load balancer to turn to the new tasks
@@ -180,7 +182,8 @@ class Rollout:
 
     def _tell_news(self, description: Description) -> None:
         for event in reversed(description["events"]):
-            matters = any(word in event["message"] for word in _EVENTS_THAT_MATTER)
+            said = _IN_BRACKETS.sub("", event["message"])
+            matters = any(word in said for word in _EVENTS_THAT_MATTER)
             self._tell_once(event["id"], f"ECS: {event['message']}" if matters else "")
         ours = (item for item in description["deployments"] if item["taskDefinition"] == self.revision)
         if any(item.get("failedTasks") for item in ours):

@@ -168,6 +168,21 @@ def test_a_rollout_that_is_under_way_is_followed_not_repeated(site, ecs, lines):
     assert "people:1 is being rolled out already: following" in lines
 
 
+def test_no_event_matters_for_a_name_that_it_has_in_brackets(site, ecs, lines):
+    def up(ours):
+        yield ours.update(pendingCount=0, runningCount=1)
+        ecs.events[:0] = [
+            {"id": "one", "message": "(service rolls-server) has started 1 tasks: (task failsafe)."},
+            {"id": "two", "message": "(service rolls-server) (task failsafe) failed its health checks."},
+        ]
+        yield ours.update(rolloutState="COMPLETED")
+
+    ecs._up = up
+    release(site, order(), lines)
+    told = [line for line in lines if line.startswith("ECS: ")]
+    assert told == ["ECS: (service rolls-server) (task failsafe) failed its health checks."]
+
+
 # --- the gate ---
 
 
