@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..module_utils.contract import spec as specs
+from ..module_utils.contract.findings import many
 from ..modules.data_check import DOCUMENTATION
 from ..plugin_utils import debug_data, submission
 from ..plugin_utils.action import ControlAction
@@ -39,5 +40,5 @@ class ActionModule(ControlAction):
 
 
 def _summary(findings: int) -> str:
-    warnings = "no warning" if findings == 0 else "1 warning" if findings == 1 else f"{findings} warnings"
+    warnings = many(findings, "warning") if findings else "no warning"
     return f"the spec and its data can be trained on; {warnings}"

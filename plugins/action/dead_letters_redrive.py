@@ -13,7 +13,7 @@ from ..module_utils.contract.runs import Runs
 from ..modules.dead_letters_redrive import DOCUMENTATION
 from ..plugin_utils import dead_letters
 from ..plugin_utils.action import ControlAction
-from ..plugin_utils.queueing import wake
+from ..plugin_utils.queueing import unwoken, wake
 from ..plugin_utils.session import Aws
 from ..plugin_utils.wording import counted
 
@@ -46,7 +46,7 @@ class ActionModule(ControlAction):
         if sent and not self._task.check_mode:
             asleep = wake(aws, params["prefix"], sent[-1], names.EVENT_RUN_SUBMITTED)
             if asleep:
-                self.warn(f"the dispatcher was not woken, and takes them within a minute: {asleep}")
+                self.warn(unwoken(asleep, "takes them"))
         if dead_letters.KEPT in counts:
             self.say("What is kept names no run that is recorded: -e purge=true deletes it.")
         return {

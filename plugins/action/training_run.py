@@ -12,7 +12,7 @@ from typing import Any
 
 from ..module_utils.contract import spec as specs
 from ..modules.training_run import DOCUMENTATION
-from ..plugin_utils import submission
+from ..plugin_utils import queueing, submission
 from ..plugin_utils.action import ControlAction
 from ..plugin_utils.datasets import Shelf
 from ..plugin_utils.session import Aws
@@ -50,6 +50,6 @@ class ActionModule(ControlAction):
     ) -> str:
         run_id, asleep = submission.submit(aws, prefix, deployment, ready, shelf, self.say)
         if asleep:
-            self.warn(f"the dispatcher was not woken, and takes the run within a minute: {asleep}")
+            self.warn(queueing.unwoken(asleep))
         self.say(f"submitted as run {run_id}")
         return run_id

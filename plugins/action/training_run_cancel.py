@@ -12,7 +12,7 @@ from ..module_utils.contract.runs import Run, Runs
 from ..modules.training_run_cancel import DOCUMENTATION
 from ..plugin_utils import cancellation, listing
 from ..plugin_utils.action import ControlAction
-from ..plugin_utils.queueing import wake
+from ..plugin_utils.queueing import unwoken, wake
 from ..plugin_utils.session import Aws
 
 
@@ -50,7 +50,7 @@ class ActionModule(ControlAction):
             return wake(aws, params["prefix"], run_id, names.EVENT_RUN_CANCELLED)
 
         if changed and (asleep := wake_dispatcher()):
-            self.warn(f"the dispatcher was not woken, and sees to it within a minute: {asleep}")
+            self.warn(unwoken(asleep, "sees to it"))
         if run_id not in runs.active():
             self.say("it has no task: nothing is left to stop")
             return {}

@@ -46,7 +46,7 @@ class ActionModule(ControlAction):
             aws, params["prefix"], published, spec, retry_of=old, **retrying.kept(old)
         )
         if asleep:
-            self.warn(f"the dispatcher was not woken, and takes the run within a minute: {asleep}")
+            self.warn(queueing.unwoken(asleep))
         self.say(f"submitted as run {new}")
         return result | {"run_id": new}
 

@@ -70,7 +70,7 @@ def _found_out(
     purpose = purposes.evaluate(label, of)
     run_id, asleep = queueing.enqueue(aws, prefix, deployment, spec, purpose=purpose)
     if asleep:
-        say(f"the dispatcher was not woken, and takes the run within a minute: {asleep}")
+        say(queueing.unwoken(asleep))
     try:
         run = completion.completed(aws, deployment, run_id, say)
     except completion.RunFailed as error:

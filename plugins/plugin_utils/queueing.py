@@ -66,6 +66,17 @@ def send(aws: Aws, queue_url: str, run_id: str) -> None:
     aws.client("sqs").send_message(QueueUrl=queue_url, MessageBody=names.message_body(run_id))
 
 
+def unwoken(why: str, does: str = "takes the run") -> str:
+    """What tells that the dispatcher was not woken, for the reason that `enqueue` or `wake` returned.
+
+    Parameters
+    ----------
+    does:
+        What it does at its next tick.
+    """
+    return f"the dispatcher was not woken, and {does} within a minute: {why}"
+
+
 def wake(aws: Aws, prefix: str, run_id: str, event: str) -> str | None:
     """Tell the dispatcher of the deployment under ``prefix`` to tick now.
 

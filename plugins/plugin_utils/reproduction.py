@@ -45,7 +45,7 @@ def submit(
     purpose = purposes.reproduce(names.model_label(record["name"], record["version"]))
     run_id, asleep = queueing.enqueue(aws, prefix, deployment, spec, purpose=purpose)
     if asleep:
-        say(f"the dispatcher was not woken, and takes the run within a minute: {asleep}")
+        say(queueing.unwoken(asleep))
     return run_id
 
 
