@@ -3,17 +3,22 @@
 import hashlib
 import io
 import json
+import re
 import tarfile
 import tempfile
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nerforge_contract import names
 from nerforge_contract.models import Models
+from support import serving
 from support.deployment import Deployment
 
 from .load import Expected
+
+if TYPE_CHECKING:
+    from spacy.language import Language
 
 TEXTS = 40  # to ask for
 
@@ -23,7 +28,7 @@ class Spoiled(StrEnum):
 
     CRASHES = "exit code 1"  # its manifest is such that the server dies at start
     CHECKSUM = "sha256"  # its artifact is not the one that is recorded
-    UNHEALTHY = "spaCy cannot load it"  # its artifact is as recorded, and no pipeline
+    UNHEALTHY = "health checks"  # its artifact is as recorded, and the server hangs over it for ever
 
 
 class Versions:
@@ -42,7 +47,7 @@ class Versions:
         files = {key: content.replace(label.encode(), copy.encode()) if key.endswith(".json") else content
                  for key, content in self._files(name, version).items()}  # fmt: skip
         if spoiled is Spoiled.UNHEALTHY:
-            files[names.ARTIFACT] = _no_pipeline()
+            files[names.ARTIFACT] = _hanging(files[names.ARTIFACT])
         artifact = files[names.ARTIFACT]
         manifest = json.loads(files[names.MANIFEST]) | {"version": number}
         manifest["artifact"] |= {"sha256": hashlib.sha256(artifact).hexdigest(), "bytes": len(artifact)}
@@ -66,13 +71,7 @@ class Versions:
         return {label: {text: found[label][text] for text in telling} for label in labels}
 
     def _entities(self, label: str, texts: list[str]) -> dict[str, list[tuple[int, int, str]]]:
-        import spacy
-
-        files = self._files(*names.parse_model_label(label))
-        with tempfile.TemporaryDirectory() as folder:
-            with tarfile.open(fileobj=io.BytesIO(files[names.ARTIFACT])) as archive:
-                archive.extractall(folder, filter="data")
-            nlp = spacy.load(folder)
+        nlp = _load(self._files(*names.parse_model_label(label))[names.ARTIFACT])
         docs = zip(texts, nlp.pipe(texts), strict=True)
         return {text: [(e.start_char, e.end_char, e.label_) for e in doc.ents] for text, doc in docs}
 
@@ -106,10 +105,19 @@ def spec(root: Path, name: str, seed: int, **changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def _no_pipeline() -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        entry = tarfile.TarInfo("README")
-        entry.size = 8
-        archive.addfile(entry, io.BytesIO(b"nothing\n"))
-    return packed.getvalue()
+def _load(artifact: bytes) -> "Language":
+    import spacy
+
+    with tempfile.TemporaryDirectory() as folder:
+        with tarfile.open(fileobj=io.BytesIO(artifact)) as archive:
+            archive.extractall(folder, filter="data")
+        return spacy.load(folder)
+
+
+def _hanging(artifact: bytes) -> bytes:
+    """The model with a tokenizer that does not end over "Brundtland", which each server tries its model on."""
+    nlp = _load(artifact)
+    nlp.tokenizer.prefix_search = re.compile("Br" + "(" * 20 + r"\w" + "+)" * 20 + "+!").search
+    with tempfile.TemporaryDirectory() as folder:
+        nlp.to_disk(folder)
+        return serving.pack(Path(folder))

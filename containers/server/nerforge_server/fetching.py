@@ -29,8 +29,8 @@ RETRY_SECONDS = (1, 2, 4, 8, 15, 30)  # between two tries at AWS; the last one i
 log = logging.getLogger(__name__)
 
 
-class KeysError(UserError):
-    """The API keys that the server was told to have cannot be had."""
+class NothingPinned(UserError):
+    """The server has been given no model yet, as before a first promotion."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Fetching:
     def result(self, tell: Callable[[str], None]) -> Fetched:
         """Wait for the child to end; while it tries again, ``tell`` gets the reason why.
 
-        Raises UserError for what a user can mend, KeysError if that concerns the API keys.
+        Raises what `obtain` has raised.
         """
         while True:
             try:
@@ -114,9 +114,13 @@ def obtain(settings: Settings, folder: Path, tell: Callable[[str], None], s3: An
     s3:
         A boto3 S3 client; by default one from boto3's ordinary chain.
 
-    Raises UserError for what waiting does not mend, KeysError if that concerns the API keys.
+    Raises NothingPinned if there is no model to fetch, UserError for whatever else waiting does not mend.
     """
     keys = _keys(settings.api_keys, tell) if settings.api_keys else None
+    if not settings.model:
+        raise NothingPinned(
+            "no model pinned", fix="Promote one: ansible-playbook promote.yml -e model=name:version"
+        )
     from . import pinned
 
     pin = pinned.Pin.of(settings)
@@ -131,10 +135,7 @@ def obtain(settings: Settings, folder: Path, tell: Callable[[str], None], s3: An
 def _keys(reference: str, tell: Callable[[str], None]) -> "Keys":
     from .keys import Keys
 
-    try:
-        return _patiently(lambda: Keys.fetch(reference), "AWS does not give the API keys", tell)
-    except UserError as error:
-        raise KeysError(error.what, error.where, error.fix) from error
+    return _patiently(lambda: Keys.fetch(reference), "AWS does not give the API keys", tell)
 
 
 def _s3() -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 from nerforge_contract import names
 from nerforge_contract.errors import UserError
 
-_FIX = 'Store {"<name>": "<SHA-256 of the key in hex>"}, one member for each key, as keys.yml does.'
+_FIX = 'Store the API keys as {"<name>": "<SHA-256 of the key in hex>"}, one member each, as keys.yml does.'
 _SECRET = re.compile(r"arn:[\w-]+:secretsmanager:")
 _MISSING = {"ParameterNotFound", "ResourceNotFoundException", "ParameterVersionNotFound"}
 

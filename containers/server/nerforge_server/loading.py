@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nerforge_contract import names
 from nerforge_contract.errors import UserError
 
-from .fetching import Fetching, KeysError
+from .fetching import Fetching, NothingPinned
 
 if TYPE_CHECKING:
     from nerforge_engine.recognizer import Recognizer
@@ -45,19 +45,19 @@ class Loading(threading.Thread):
     fetching:
         Where model and keys come from.
     refuse:
-        Gets the reason why there is no model, as often as it changes.
+        Gets the reason why there is no model yet, as often as it changes.
     ended:
         Called at the end.
 
-    After the end one of these is set: ``loaded``; ``keys_error``, if the API keys cannot be had; neither, if
-    the last reason given to ``refuse`` tells why.
+    After the end one of these is set: ``loaded``; ``error``, if something is wrong that waiting does not
+    mend; neither, if no model is pinned.
     """
 
     def __init__(self, fetching: Fetching, refuse: Callable[[str], None], ended: Callable[[], None]) -> None:
         super().__init__(name="loading", daemon=True)
         self._fetching, self._refuse, self._ended = fetching, refuse, ended
         self.loaded: Loaded | None = None
-        self.keys_error: KeysError | None = None
+        self.error: Exception | None = None
 
     def run(self) -> None:
         """Load; to be called by `start`."""
@@ -67,16 +67,11 @@ class Loading(threading.Thread):
             label = names.model_label(fetched.manifest["name"], fetched.manifest["version"])
             recognizer = load(self._fetching.model_folder, label, _temperature(fetched.manifest))
             self.loaded = Loaded(fetched.manifest, recognizer, fetched.keys)
-        except KeysError as error:
-            self.keys_error = error
-        except UserError as error:
+        except NothingPinned as error:
             log.error("Not ready: %s", error)
             self._refuse(str(error))
         except Exception as error:
-            log.exception("Not ready: %s", error)
-            self._refuse(
-                f"the model could not be brought up ({type(error).__name__}); the server's log says more"
-            )
+            self.error = error
         finally:
             self._ended()
 

@@ -11,6 +11,8 @@ import signal
 import socket
 import time
 
+from nerforge_contract.errors import UserError
+
 from . import logs
 from .app import create_app
 from .door import Door
@@ -61,8 +63,10 @@ class Parent:
             self._server.turn(timeout=1.0)
         if not self._told_to_stop:
             self._fetching.stop()  # it has ended
-        if error := self._loading.keys_error:
-            log.error("The server was told to have API keys and does not start without: %s", error)
+        if error := self._loading.error:
+            # Not a server that is alive and never ready: whoever started it would wait for it in vain.
+            trace = None if isinstance(error, UserError) else error
+            log.error("The server does not start: %s", error, exc_info=trace)
             return 1
         if self._loading.loaded and not self._told_to_stop:
             self._start_workers(self._loading.loaded)

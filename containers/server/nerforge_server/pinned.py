@@ -30,11 +30,7 @@ class Pin:
 
     @classmethod
     def of(cls, settings: Settings) -> "Pin":
-        """The pin in the settings; UserError if there is none or it is not whole."""
-        if not settings.model:
-            raise UserError(
-                "no model pinned", fix="Promote one: ansible-playbook promote.yml -e model=name:version"
-            )
+        """The pin in the settings, which must name a model; UserError if it is not whole."""
         try:
             name, version = names.parse_model_label(settings.model)
         except ValueError as error:

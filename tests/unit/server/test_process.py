@@ -150,15 +150,30 @@ def test_passing_faults_of_s3_are_waited_out(start, aws):
     assert any("Trying again" in line["message"] for line in server.lines())
 
 
-def test_a_wrong_checksum_leaves_it_alive_and_never_ready(start):
-    server = start(**{names.ENV_MODEL_SHA256: "0" * 64})
-    server.wait_until(lambda: "was pinned" in server.request("GET", "/ready")[2]["detail"])
+def test_without_a_model_pinned_it_is_alive_and_says_why_it_is_not_ready(start):
+    server = start(**{names.ENV_MODEL: ""})
+    server.wait_until(lambda: "no model pinned" in server.request("GET", "/ready")[2].get("detail", ""))
     assert server.request("GET", "/health")[0] == 200
     status, headers, body = server.request("POST", "/ner", {"text": "Tim"})
     assert (status, headers["retry-after"]) == (503, "5")
-    assert "was pinned" in body["detail"]
-    assert any(line["level"] == "error" and "was pinned" in line["message"] for line in server.lines())
+    assert "no model pinned" in body["detail"]
+    assert any(line["level"] == "error" and "no model pinned" in line["message"] for line in server.lines())
     assert server.terminate() == 0
+
+
+def test_a_model_that_waiting_does_not_mend_ends_it_and_the_log_says_why(start, aws):
+    """Whoever rolls the service out learns of it at once, not when a health check has lost its patience."""
+    for changed, why in (
+        ({names.ENV_MODEL_SHA256: "0" * 64}, "was pinned"),
+        ({names.ENV_MODEL: "people:999"}, "it is not there"),
+        ({names.ENV_MODEL: "people"}, names.ENV_MODEL),
+    ):
+        server = start(**changed)
+        assert server.process.wait(READY_SECONDS) == 1
+        [line] = [line for line in server.lines() if line["level"] == "error"]
+        assert line["message"].startswith("The server does not start: ") and why in line["message"]
+        assert "exception" not in line
+        assert list(server.scratch.iterdir()) == []
 
 
 def test_a_port_that_is_taken(start, shared):
