@@ -40,7 +40,8 @@ class ActionModule(ControlAction):
             lines, found = _one(aws, table, bucket, served, wanted, params["config"])
         else:
             models = registry.listed(table, served, wanted or None)
-            rows = registry.models_table(models) if models else ["no models"]
+            none = str(registry.no_model(wanted)) if wanted else "no models"
+            rows = registry.models_table(models) if models else [none]
             lines, found = [*rows, registry.served_line(served)], {"models": models}
         for line in lines if params["display"] else ():
             self.say(line)

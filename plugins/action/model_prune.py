@@ -30,7 +30,7 @@ class ActionModule(ControlAction):
             raise UserError(f"{params['keep']} versions cannot be kept", "keep", "Give 1 or more.")
         if params["older_than"] < 0:
             raise UserError("no version is made in the future", "older_than", "Give days, 0 or more.")
-        if params["model"] and not re.fullmatch(names.NAME_PATTERN, params["model"]):
+        if params["model"] is not None and not re.fullmatch(names.NAME_PATTERN, params["model"]):
             raise UserError(f"{params['model']!r} is no model's name", "model", "Give one such as people.")
         training = aws.parameters(
             params["prefix"], "training", ["bucket", "cluster_name", "models_table", "runs_table"]

@@ -46,7 +46,9 @@ notes:
     quotes; no text without an entity in train; texts that repeat another of their part; entities of more than
     15 words; documents without text."
   - Texts are the same if they differ in case and white space only. Those of up to three words without an
-    entity may recur. A line is the one where the text begins, and of a C(.spacy) file the document's number.
+    entity may recur; where a script sets no white space between words, four characters count as one. A line
+    is the one where the text begins, and of a C(.spacy) file the document's number.
+  - A config's C(lang) is the spec's language. Where the spec names one too, it must be the same.
   - An action plugin of the same name does the work on the control node. spaCy is needed there for C(.spacy)
     files and for O(debug_data); without it the tokens of JSONL data are left to the trainer.
 extends_documentation_fragment:

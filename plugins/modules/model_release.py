@@ -12,10 +12,11 @@ description:
   - Pins a model version in a new revision of the server's task definition, rolls the service to it, waits
     until ECS says that the rollout is complete, and then moves the alias.
   - A version is put to the C(gate) of the spec it was trained from. It is refused, with the figures, if a
-    score does not reach what the gate asks, or if it may be worse than the version that the alias points at.
-    For that, both are compared on the held-out sentences of the new one, by a paired bootstrap; the lower end
-    of the 95 % interval of the difference of F must not lie below zero, or below minus the gate's C(margin).
-    A version that was not yet evaluated on these sentences is evaluated by a run, which is followed.
+    score does not reach what the gate asks, or if it may be worse than the version that the alias points at,
+    or than that in service if this is another. For that, both are compared on the held-out sentences of the
+    new one, by a paired bootstrap; the lower end of the 95 % interval of the difference of F must not lie
+    below zero, or below minus the gate's C(margin). A version that was not yet evaluated on these sentences
+    is evaluated by a run, which is followed.
   - Of two releases at once one wins, and the other says so; the service and the alias agree in the end.
   - A server that asks for API keys is not rolled out while there is none; M(nerforge.aws.api_key) makes one.
   - If the version does not come up, the service is put back to what it ran before, the alias stays where it
@@ -51,7 +52,7 @@ options:
   verify_url:
     description:
       - Where the server answers, if that can be reached from the control node. Once ECS is done, the server
-        is asked which model it serves until every answer names this one.
+        is asked which model it serves until every answer names this one. Left out, nobody is asked.
     type: str
 extends_documentation_fragment:
   - nerforge.aws.deployment

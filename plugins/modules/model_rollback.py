@@ -12,7 +12,7 @@ description:
   - Returns the service to the release before the one that the alias points at, and moves the alias back. No
     gate is asked. Done again, it goes back one release more.
   - Ends a promotion that is under way, or that has got stuck. The service then returns to what the alias
-    says, and the alias stays where it is.
+    says, and the alias stays where it is. A rollback that was cut short is finished.
   - The version is pinned as M(nerforge.aws.model_release) does it, with the checksum on record, and the
     service followed and asked in the same way. If it does not come up, the service goes on with what it ran.
 options:

@@ -92,6 +92,6 @@ def _ended(run: Run, raced: bool) -> UserError:
     when = "ended just before it could be cancelled" if raced else "has ended already"
     how = f"{run['state']} as {run['model']}" if run.get("model") else f"{run['state']}, {told(run)}"
     fix = "There is nothing to cancel."
-    if run["state"] == states.SUCCEEDED:
+    if run.get("model"):
         fix = "There is nothing to cancel; its model is served only if promote.yml is told to."
     return UserError(f"it {when}: {how}", f"run {run['run_id']}", fix)

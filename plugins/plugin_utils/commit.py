@@ -24,23 +24,28 @@ def of(folder: Path, files: Iterable[Path]) -> dict[str, Any] | None:
     files:
         The spec and what it is made of, but for the data, which has checksums.
 
-    Returns ``id``, in hexadecimal, and ``changed``: whether one of the files is, to git, not as that commit
-    has it. None where there is no git, no repository or no commit yet.
+    Returns ``id``, in hexadecimal, and ``changed``: whether one of the files is not as that commit has it.
+    None where there is no git, no repository or no commit yet.
     """
     commit = _git(folder, "rev-parse", "--verify", "HEAD")
     if commit is None:
         return None
-    changes = _git(folder, "status", "--porcelain", "--", *(os.path.relpath(file, folder) for file in files))
-    # Git refuses to answer for a file outside the repository, which no commit of it has.
-    return {"id": commit.strip(), "changed": changes != ""}
+    return {"id": commit.strip(), "changed": not all(_is_committed(folder, file) for file in files)}
+
+
+def _is_committed(folder: Path, file: Path) -> bool:
+    # Not git's status: that passes over what is ignored, in a submodule, or behind a link.
+    path = os.path.relpath(file.resolve(), folder.resolve())
+    committed = _git(folder, "rev-parse", "--verify", f"HEAD:./{path}")
+    return committed is not None and committed == _git(folder, "hash-object", "--", path)
 
 
 def _git(folder: Path, *command: str) -> str | None:
-    # Git's index is not ours to refresh, and a shell's GIT_DIR may mean another repository.
+    # A shell's GIT_DIR may mean another repository.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(
-            ["git", "--no-optional-locks", *command],
+            ["git", *command],
             cwd=folder,
             env=environment,
             capture_output=True,

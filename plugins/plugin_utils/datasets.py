@@ -127,6 +127,8 @@ class Shelf:
         """Put the file into the bucket, unless it is there. Returns whether it had to be uploaded."""
         if self._has(dataset.key):
             return False
+        if checksum(dataset.path) != dataset.sha256:  # else its key would hold another file for good
+            raise UserError("it has changed since it was read", dataset.where, "Submit the spec again.")
         length = dataset.path.stat().st_size
         progress = Progress(f"uploading {dataset.name}", length, self._say)
         with dataset.path.open("rb") as file:
@@ -161,13 +163,16 @@ class Shelf:
         if origin.startswith("s3://"):
             bucket, _, key = origin.removeprefix("s3://").partition("/")
             return self._given_object(bucket, key, origin, where)
-        path = self._folder / Path(origin).expanduser()
-        if not path.is_file():
+        try:
+            path = self._folder / Path(origin).expanduser()
+            if path.is_file():
+                return path
             what = "is a folder" if path.is_dir() else "no such file"
-            raise UserError(
-                what, f"{where} ({path})", "Paths go from the spec's folder; mend it, or put the file there."
-            )
-        return path
+        except (OSError, RuntimeError) as error:  # a folder that may not be entered, a ~user that is none
+            what, path = f"cannot be read: {getattr(error, 'strerror', None) or error}", origin
+        raise UserError(
+            what, f"{where} ({path})", "Paths go from the spec's folder; mend it, or put the file there."
+        )
 
     def _given_object(self, bucket: str, key: str, origin: str, where: str) -> Path:
         try:

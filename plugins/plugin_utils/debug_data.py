@@ -21,7 +21,8 @@ from ..module_utils.contract.errors import UserError
 from .wording import Say
 
 _PARTS = ("train", "dev")  # it knows no others
-_FOUND_FAULTS = 1  # its exit code then
+_FOUND_FAULTS = 1  # its exit code then, and also where it cannot look at all
+_END = "Summary"  # the heading of its last lines
 
 
 def run(spec: dict[str, Any], examples: dict[str, list[Example]], folder: Path, say: Say) -> None:
@@ -42,12 +43,12 @@ def run(spec: dict[str, Any], examples: dict[str, list[Example]], folder: Path, 
     """
     say("spaCy's debug data:")
     try:
-        config, files = _written(spec, examples, folder)
-    except ImportError as error:
-        fix = "Install what it asks for beside Ansible, or leave debug_data out."
-        raise UserError(f"spaCy cannot look at the data: {error}", "debug_data", fix) from error
-    paths = [word for part in _PARTS for word in (f"--paths.{part}", str(files[part]))]
-    command = [sys.executable, "-m", "spacy", "debug", "data", str(config), "--no-format", *paths]
+        config = _written(spec, examples, folder)
+    except (ImportError, ValueError) as error:  # what is not installed, a config that is none to spaCy
+        fix = "Mend what it says, in the config or beside Ansible, or leave debug_data out."
+        told = " ".join(str(error).split())
+        raise UserError(f"spaCy cannot look at the data: {told}", "debug_data", fix) from error
+    command = [sys.executable, "-m", "spacy", "debug", "data", str(config), "--no-format"]
     process = subprocess.Popen(
         command,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
@@ -56,29 +57,29 @@ def run(spec: dict[str, Any], examples: dict[str, list[Example]], folder: Path, 
         text=True,
         encoding="utf-8",
     )
+    ended = False
     with process:
         for line in filter(str.strip, process.stdout):
+            ended |= line.strip() == _END
             say(f"    {line.rstrip()}")
-    if process.returncode not in (0, _FOUND_FAULTS):
+    if process.returncode not in (0, _FOUND_FAULTS) or not ended:
         fix = "The lines above say why; leave debug_data out to go without it."
         raise UserError(f"spaCy ended with exit code {process.returncode}", "debug_data", fix)
 
 
-def _written(
-    spec: dict[str, Any], examples: dict[str, list[Example]], folder: Path
-) -> tuple[Path, dict[str, Path]]:
-    """The config and the data, as files that spaCy reads."""
+def _written(spec: dict[str, Any], examples: dict[str, list[Example]], folder: Path) -> Path:
+    """The config, which names the data, as files that spaCy reads."""
     import spacy
     from spacy.cli.init_config import init_config
     from spacy.tokens import Doc, DocBin
 
-    config = folder / "config.cfg"
     if "config" in spec:
-        config.write_text(spec["config"], encoding="utf-8")
+        config = spacy.util.load_config_from_str(spec["config"], interpolate=False)
     else:
-        init_config(lang=spec["language"], pipeline=["ner"], silent=True).to_disk(config)
-    nlp = spacy.blank(spec["language"])
+        config = init_config(lang=spec["language"], pipeline=["ner"], silent=True)
     files = {part: folder / f"{part}.spacy" for part in _PARTS}
+    config.setdefault("paths", {}).update({part: str(file) for part, file in files.items()})
+    nlp = spacy.blank(spec["language"])
     for part, file in files.items():
         docs = DocBin()
         for example in examples[part]:
@@ -91,4 +92,5 @@ def _written(
             doc.ents = [span for span in spans if span is not None]
             docs.add(doc)
         docs.to_disk(file)
-    return config, files
+    config.to_disk(folder / "config.cfg")
+    return folder / "config.cfg"

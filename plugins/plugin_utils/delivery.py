@@ -10,6 +10,7 @@ claimed it since, and, if somebody has, leaves the service to them, or puts it b
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +23,7 @@ from .deployment import Deployment, Record
 from .keys import NoKeys
 from .rollout import Rollout, Superseded, Unverified, undo, verify
 from .service import Description, Release, primary
+from .session import aws_errors
 from .wording import Say
 
 
@@ -46,6 +48,8 @@ class Order:
         Who asks for it, as AWS knows them.
     dry:
         Whether only to tell what would be done.
+
+    Raises UserError for an alias that is no name, and for a URL that is none.
     """
 
     model: str | None
@@ -55,6 +59,14 @@ class Order:
     verify_url: str | None = None
     by: str | None = None
     dry: bool = False
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(names.NAME_PATTERN, self.alias):
+            fix = "Give one such as production: lower-case letters, digits and hyphens, a letter first."
+            raise UserError(f"{self.alias!r} is no alias's name", "alias", fix)
+        if self.verify_url and not re.match("https?://[^/]", self.verify_url):
+            fix = "Begin it with http:// or https://."
+            raise UserError(f"{self.verify_url!r} is no URL", "nerforge_url", fix)
 
 
 @dataclass(frozen=True)
@@ -104,6 +116,11 @@ class Aim:
 
 
 Find = Callable[[Standing], Aim]
+
+_IF_CUT_SHORT = (
+    "cut short, this leaves the service rolling and the alias unmoved: then give it again, or rollback.yml"
+)
+_UNASKED = "nerforge_url is not set: which model answers is not asked, and ECS is taken at its word"
 
 
 class Delivery:
@@ -172,11 +189,11 @@ class Delivery:
                 rollout.follow()
             if self._order.verify_url:
                 verify(self._order.verify_url, aim.wanted.model, self._say)
+            else:
+                self._say(_UNASKED)
             is_kept = self._finish(aim, claim)
         except Exception as error:
-            if rollout and self._is_to_be_undone(aim, error):
-                error = self._undone(rollout, error)
-            raise error from None
+            raise (self._undone(aim, rollout, error) if rollout else error) from None
         if not is_kept:
             self._make_way(aim, rollout)
         elif aim.moves:
@@ -201,6 +218,7 @@ class Delivery:
             service.update(revision, count, at_once=aim.kind == ROLLBACK)
             way, place = _way(aim), _place(wanted, standing.current)
             self._say(f"rolling {way} {wanted.model} {place} ({revision.rpartition('/')[2]})")
+        self._say(_IF_CUT_SHORT)
         timeout = self._order.timeout + service.wait_seconds
         return Rollout(deployment, revision, wanted, standing.description, claim, timeout, self._say)
 
@@ -228,8 +246,17 @@ class Delivery:
         # The answer to a write may have been lost, and not the write.
         return self._deployment.pointed_at(aim.record["name"], self._order.alias) != aim.record["version"]
 
-    def _undone(self, rollout: Rollout, error: Exception) -> Exception:
-        kept = f"{rollout.put_back()}, and the alias is unmoved"
+    def _undone(self, aim: Aim, rollout: Rollout, error: Exception) -> Exception:
+        """Put the service back, if that is to be; returns the error, with what the service goes on with."""
+        try:
+            if not self._is_to_be_undone(aim, error):
+                return error
+            kept = f"{rollout.put_back()}, and the alias is unmoved"
+        except (UserError, *aws_errors()) as hindrance:  # such as credentials that have run out since
+            kept = (
+                f"It could not be put back ({hindrance}): once that is mended, models.yml tells what is "
+                "served, and rollback.yml goes back to what the alias says"
+            )
         if isinstance(error, UserError):
             return UserError(error.what, error.where, f"{kept}. {error.fix}")
         self._say(kept)

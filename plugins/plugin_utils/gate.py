@@ -96,7 +96,7 @@ def check(
     model: str,
     gate: dict[str, Any],
     scores: dict[str, Any],
-    rival: tuple[str, Difference] | None,
+    rivals: Sequence[tuple[str, Difference]],
     say: Say,
 ) -> None:
     """Put a version to the gate, and say each figure.
@@ -109,14 +109,13 @@ def check(
         The gate of its spec: ``min_f``, ``labels`` and ``margin``, each of which may be absent.
     scores:
         Its scores, as its record has them.
-    rival:
-        The version that it would take the place of, and how far ours is from it; None if there is none.
+    rivals:
+        The versions that it would take the place of, and how far ours is from each.
 
     Raises UserError with all it fails by.
     """
-    findings = [*_limits(gate, scores)]
-    if rival:
-        findings.append(_against(*rival, gate.get("margin", 0)))
+    findings = _limits(gate, scores)
+    findings += [_against(*rival, gate.get("margin", 0)) for rival in rivals]
     for told, passed in findings:
         say(f"gate: {told}: {'passed' if passed else 'NOT passed'}")
     if not findings:
@@ -152,7 +151,7 @@ def _limits(gate: dict[str, Any], scores: dict[str, Any]) -> list[tuple[str, boo
     return [
         (
             f"{name} {'has no score' if got is None else f'{got:.3f}'} on {scores.get('on')}, "
-            f"at least {least:.3f} is asked",
+            f"at least {least:.3f} is asked{'' if got is None else _barely(got, least, 3)}",
             got is not None and got >= least - _EXACTLY,
         )
         for name, least, got in asked
@@ -162,6 +161,7 @@ def _limits(gate: dict[str, Any], scores: dict[str, Any]) -> list[tuple[str, boo
 
 def _against(rival: str, difference: Difference, margin: float) -> tuple[str, bool]:
     told = f"beside {rival}: {difference}, whose lower end must reach {0 - margin:.4f}"
+    told += _barely(difference.low, -margin, 4)
     return told, difference.low >= -margin - _EXACTLY
 
 
@@ -171,6 +171,12 @@ def _f(sums: Any) -> Any:
 
     doubled = 2 * sums[:, 0]
     return doubled / numpy.maximum(doubled + sums[:, 1] + sums[:, 2], 1)
+
+
+def _barely(value: float, bar: float, digits: int) -> str:
+    """By how much a value is short of its bar, where the digits shown of both do not tell."""
+    hidden = round(value, digits) == round(bar, digits) and value < bar - _EXACTLY
+    return f", and it is {bar - value:.1g} short" if hidden else ""
 
 
 def _signed(value: float) -> str:

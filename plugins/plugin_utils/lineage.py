@@ -22,12 +22,27 @@ def manifest(aws: Aws, bucket: str, record: Model) -> dict[str, Any]:
         return json.load(aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"])
     except aws_errors() as error:
         if is_missing(error):
-            raise UserError(
-                f"its manifest is gone: s3://{bucket}/{key}",
-                names.model_label(record["name"], record["version"]),
-                "Take another version: models.yml lists them.",
-            ) from error
+            raise _gone("manifest", bucket, key, record) from error
         raise
+
+
+def check_artifact(aws: Aws, bucket: str, record: Model) -> None:
+    """Raise UserError if the artifact of a version is gone."""
+    key = f"{record['prefix']}{names.ARTIFACT}"
+    try:
+        aws.client("s3").head_object(Bucket=bucket, Key=key)
+    except aws_errors() as error:
+        if is_missing(error):
+            raise _gone("artifact", bucket, key, record) from error
+        raise
+
+
+def _gone(what: str, bucket: str, key: str, record: Model) -> UserError:
+    return UserError(
+        f"its {what} is gone: s3://{bucket}/{key}",
+        names.model_label(record["name"], record["version"]),
+        "Take another version: models.yml lists them.",
+    )
 
 
 def spec_to_run(aws: Aws, bucket: str, manifest: dict[str, Any]) -> dict[str, Any]:

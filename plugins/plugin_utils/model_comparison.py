@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 import configparser
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .gate import Difference
 from .model_report import Manifest, environment, flat, shown
-from .wording import cut, score, size, table
+from .wording import WHOLE, cut, score, size, table
 
 _WIDTH = 36  # of a value that differs
+_BEFORE = 12  # letters of it before the first that differs, where that lies beyond its width
 _PATHS = ("paths.train", "paths.dev")  # of a config: files in the trainer's scratch folder
 
 Differences = dict[str, dict[str, list[Any]]]
@@ -47,7 +49,7 @@ def lines(
     evidence:
         How far apart they are on the same sentences; None where they were not evaluated on the same.
     """
-    yield from table(("", *names, "DIFFERENCE"), _figures(*manifests))
+    yield from table(("", *names, "DIFFERENCE"), _figures(*manifests), WHOLE)
     yield ""
     yield from _judged(names, evidence)
     for name, pairs in found.items():
@@ -55,8 +57,8 @@ def lines(
         if not pairs:
             yield f"{name}: the same"
             continue
-        rows = ((path, *(_cell(value) for value in values)) for path, values in pairs.items())
-        yield from table((f"{name}:", *names), rows)
+        rows = ((path, *_cells(values)) for path, values in pairs.items())
+        yield from table((f"{name}:", *names), rows, WHOLE)
 
 
 def _figures(ours: Manifest, theirs: Manifest) -> Iterator[tuple[str, ...]]:
@@ -119,5 +121,10 @@ def _unlike(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, lis
     }
 
 
-def _cell(value: Any) -> str:
-    return "none" if value is None else cut(shown(value), _WIDTH)
+def _cells(values: Sequence[Any]) -> list[str]:
+    """Two values that differ; where long ones begin alike, as images do, from where they part."""
+    told = ["none" if value is None else shown(value) for value in values]
+    alike = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(*told, strict=False)))
+    if alike >= _WIDTH - 1:
+        told = [f"…{text[alike - _BEFORE :]}" for text in told]
+    return [cut(text, _WIDTH) for text in told]

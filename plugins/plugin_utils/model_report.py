@@ -14,7 +14,7 @@ from typing import Any
 
 from ..module_utils.contract import spec as specs
 from ..module_utils.contract.models import ROLLBACK, Move
-from .wording import WIDTH, age, clock, counted, moment, score, seconds_since, size, table
+from .wording import WHOLE, WIDTH, age, clock, counted, moment, score, seconds_since, size, table
 
 Manifest = dict[str, Any]
 
@@ -118,14 +118,14 @@ def _scores(scores: dict[str, Any]) -> Iterator[str]:
     total = sum(counts) if counts and None not in counts else None
     rows = [("all labels", *_fpr(scores), _count(total))]
     rows += [(label, *_fpr(of), _count(of.get("count"))) for label, of in labels.items()]
-    return iter(table(heads, rows))
+    return iter(table(heads, rows, WHOLE))
 
 
 def _confusion(confusion: dict[str, Any]) -> Iterator[str]:
     """Gold labels in rows, found ones in columns; as wide as there are labels."""
     names = [*confusion["labels"], "none"]
     rows = ((name, *map(str, row)) for name, row in zip(names, confusion["counts"], strict=True))
-    return iter(table(("GOLD, FOUND", *names), rows, width=10_000))
+    return iter(table(("GOLD, FOUND", *names), rows, WHOLE))
 
 
 def _calibration(calibration: dict[str, Any]) -> str:

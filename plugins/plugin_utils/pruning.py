@@ -4,8 +4,9 @@
 """Old model versions deleted by rule; never one that somebody may still want to serve.
 
 A version is first marked in the models table. From then on nobody finds it and no alias moves to it. Then its
-uses are looked for once more: if it has come to be used meanwhile, the mark is taken back; else its files are
-deleted, and then its item. A prune that was cut short is finished by the next one.
+uses are looked for once more: if it has come to be used meanwhile, the mark is taken back; else it is doomed,
+its files are deleted, and then its item. A prune that was cut short is finished by the next one. What is
+doomed goes whatever happens, for some of its files may have gone.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ..module_utils.contract import names, states
 from ..module_utils.contract.errors import UserError
 from ..module_utils.contract.models import Model, Models, standing
 from ..module_utils.contract.runs import Runs
+from .registry import no_model
 from .service import Service
 from .session import NotDeployed
 from .wording import Say, age, score, seconds_since, size
@@ -82,13 +84,17 @@ def prune(
         Takes a line for each version, and one about all.
 
     Returns the versions that were (with ``dry``, would be) deleted.
+    Raises UserError if there is no model of that name.
     """
-    begun = models.marked_pruned(rule.name)
-    going = begun + _unused(rule.chosen(models.all(rule.name)[0]), find_uses(), say)
-    if not dry and going:
+    begun, versions = models.marked_pruned(rule.name), models.all(rule.name)[0]
+    if rule.name and not begun + versions:
+        raise no_model(rule.name)
+    going = _unused(begun + rule.chosen(versions), find_uses(), say)
+    if not dry:
         marked = [model for model in going if models.mark_pruned(*_key(model))]
-        going = _unused(marked, find_uses(), say)
-        for model in marked:
+        unused = _unused(marked, find_uses(), say) if marked else []
+        going = [model for model in unused if models.doom(*_key(model))]
+        for model in begun + marked:
             if model not in going:
                 models.unmark_pruned(*_key(model))
     verb = "would delete" if dry else "deleted"
@@ -157,15 +163,18 @@ def _released(service: Service, family: str) -> Uses:
 
 
 def _worked_on(run: dict[str, Any]) -> list[tuple[str, int]]:
+    """The versions that a run reads, or the one it makes: it may have registered that, and not have ended."""
+    if "model_version" in run:
+        return [(run["name"], run["model_version"])]
     purpose = run.get("purpose") or {}
     return [names.parse_model_label(purpose[field]) for field in ("model", "of") if field in purpose]
 
 
 def _unused(chosen: Iterable[Model], used: Uses, say: Say) -> list[Model]:
-    """Those that nothing uses; says of the others why they stay."""
+    """Those that nothing uses, and those that go all the same; says of the others why they stay."""
     unused = []
     for model in chosen:
-        if why := used.get(_key(model)):
+        if (why := used.get(_key(model))) and "doomed" not in model:
             say(f"{_label(model)} stays: {why}")
         else:
             unused.append(model)

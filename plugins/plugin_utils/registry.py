@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,7 +13,7 @@ from ..module_utils.contract import names
 from ..module_utils.contract.errors import UserError
 from ..module_utils.contract.models import Model, Models, Move
 from .listing import short
-from .wording import age, score, seconds_since, size, table
+from .wording import WHOLE, age, score, seconds_since, size, table
 
 _ROLLOUTS = {"IN_PROGRESS": ", which is being rolled out", "FAILED": ", whose rollout has failed"}
 
@@ -61,8 +62,7 @@ def resolve(table: Models, wanted: str) -> dict[str, Any]:
     name, version, alias = _parsed(wanted)
     versions, aliases = table.all(name)
     if not versions:
-        fix = "Train it first, or see models.yml for the models there are."
-        raise UserError(f"there is no model {name}", fix=fix)
+        raise no_model(name)
     if alias:
         version = next((item["version"] for item in aliases if item["alias"] == alias), None)
         if version is None:
@@ -89,16 +89,23 @@ def moves(table: Models, record: Model) -> list[tuple[str, Move]]:
     return sorted(found, key=lambda pair: pair[1]["at"])
 
 
+def no_model(name: str) -> UserError:
+    """What tells that no version has this name."""
+    fix = "Train it first, or see models.yml for the models there are."
+    return UserError(f"there is no model {name}", fix=fix)
+
+
 def _parsed(wanted: str) -> tuple[str, int | None, str | None]:
+    fix = "Give name:number, name@alias, or the name alone."
     if ":" in wanted:
         try:
             name, version = names.parse_model_label(wanted)
         except ValueError as error:
-            raise UserError(
-                str(error), "model", "Give name:number, name@alias, or the name alone."
-            ) from error
+            raise UserError(str(error), "model", fix) from error
         return name, version, None
-    name, _, alias = wanted.partition("@")
+    name, at, alias = wanted.partition("@")
+    if not re.fullmatch(names.NAME_PATTERN, name) or (at and not alias.strip()):
+        raise UserError(f"{wanted!r} names no model", "model", fix)
     return name, None, alias or None
 
 
@@ -107,7 +114,7 @@ def models_table(found: Iterable[dict[str, Any]]) -> list[str]:
     found = list(found)
     named = short(model["run"] for model in found)
     heads = ("MODEL", "AGE", "SIZE", "F", "P", "R", "ECE", "ON", "RUN", "SERVING", "ALIASES")
-    return table(heads, (_model_row(model, named[model["run"]]) for model in found))
+    return table(heads, (_model_row(model, named[model["run"]]) for model in found), WHOLE)
 
 
 def served_line(serving: dict[str, Any] | None) -> str:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import Any
 
 from ..module_utils.contract import names
@@ -13,7 +15,7 @@ from ..module_utils.contract.models import ROLLBACK, release_before
 from . import gate, registry
 from .delivery import Aim, Delivery, Order, Standing, came_between
 from .deployment import Deployment, Record
-from .service import Release, Service
+from .service import Service, primary
 from .wording import Say
 
 SERVING = "@serving"  # in place of a model: the one that is served now
@@ -44,6 +46,9 @@ def rollback(deployment: Deployment, order: Order, say: Say) -> dict[str, Any]:
     Returns as `release` does. Raises UserError if there is none, it does not come up, or another release
     comes between.
     """
+    if order.model and not re.fullmatch(names.NAME_PATTERN, order.model):
+        fix = "Give one such as people; a version is promote.yml's to serve."
+        raise UserError(f"{order.model!r} is no model's name", "model", fix)
     delivery = Delivery(deployment, order, say)
     return delivery.serve(lambda standing: _before(deployment, order, standing))
 
@@ -68,7 +73,7 @@ def withdraw(service: Service, family: str, dry: bool, say: Say) -> dict[str, An
 def _same_again(deployment: Deployment, standing: Standing) -> Aim:
     current = standing.current
     keys, _ = deployment.edition()
-    return Aim(Release(current.model, current.sha256, deployment.template, keys))
+    return Aim(replace(current, template=deployment.template, keys=keys))
 
 
 def _next(deployment: Deployment, order: Order, record: Record, rival: int | None, standing: Standing) -> Aim:
@@ -86,7 +91,10 @@ def _next(deployment: Deployment, order: Order, record: Record, rival: int | Non
 
 
 def _before(deployment: Deployment, order: Order, standing: Standing) -> Aim:
-    """The release before the one that the alias points at; or that one, if it is not what is served."""
+    """The release before the one that the alias points at; or that one, if it is not what is served.
+
+    The latter unless a rollback to the release before was cut short: that one is finished.
+    """
     served = names.parse_model_label(standing.current.model) if standing.current.model else (None, None)
     name = order.model or served[0]
     if name is None:
@@ -94,19 +102,29 @@ def _before(deployment: Deployment, order: Order, standing: Standing) -> Aim:
     pointed_at = deployment.pointed_at(name, order.alias)
     before = release_before(deployment.models.history(name, order.alias))
     under_way = served != (name, pointed_at) or _is_being_undone(deployment.service, standing)
-    back = before if served == (name, before) or not under_way else pointed_at
+    cut_short = served == (name, before) and standing.current.is_rollback
+    back = before if cut_short or not under_way else pointed_at
     if back is None:
-        raise UserError(
-            f"{name}@{order.alias} has no release before this one",
-            fix="Name a version: promote.yml -e model=NAME:NUMBER; models.yml lists them.",
-        )
+        raise _nowhere_to_go(deployment, name, order.alias)
     record = deployment.models.get(name, back)
     if record is None:
         raise UserError(
             f"{names.model_label(name, back)}, the release before this one, is gone",
             fix="Name another version: promote.yml -e model=NAME:NUMBER; models.yml lists them.",
         )
-    return Aim(deployment.pinned(record), record, pointed_at, ROLLBACK)
+    wanted = replace(deployment.pinned(record), is_rollback=True)
+    return Aim(wanted, record, pointed_at, ROLLBACK)
+
+
+def _nowhere_to_go(deployment: Deployment, name: str, alias: str) -> UserError:
+    """Why there is no release to go back to. Raises UserError if there is no such model or alias."""
+    if deployment.pointed_at(name, alias) is None:
+        registry.resolve(deployment.models, f"{name}@{alias}")
+    return UserError(
+        f"{name}@{alias} has no release before this one",
+        fix="Name a version: promote.yml -e model=NAME:NUMBER; or a model of another name that was served "
+        "before: rollback.yml -e model=NAME. models.yml lists them.",
+    )
 
 
 def _is_being_undone(service: Service, standing: Standing) -> bool:
@@ -120,16 +138,35 @@ def _is_being_undone(service: Service, standing: Standing) -> bool:
 
 def _check_gate(deployment: Deployment, order: Order, record: Record, rival: int | None, say: Say) -> None:
     """Put a version to its gate. Raises UserError if it does not pass."""
-    label = names.model_label(record["name"], record["version"])
-    manifest = deployment.manifest(record)
-    compared = None
-    in_production = deployment.models.get(record["name"], rival) if rival else None
-    if in_production and rival != record["version"]:
-        sides = [deployment.counts(version, manifest, order.dry) for version in (record, in_production)]
+    name, manifest = record["name"], deployment.manifest(record)
+    compared = []
+    for version, where in _rivals(deployment, order, name, rival).items():
+        other = deployment.models.get(name, version)
+        if other is None or version == record["version"]:
+            continue
+        sides = [deployment.counts(each, manifest, order.dry) for each in (record, other)]
         if all(sides):
             (_, ours), (_, theirs) = sides
-            beside = f"{names.model_label(record['name'], rival)}, in {order.alias}"
-            compared = beside, gate.compare(ours, theirs)
+            beside = f"{names.model_label(name, version)}, in {where}"
+            compared.append((beside, gate.compare(ours, theirs)))
         else:
             say("gate: a run would evaluate what is not yet evaluated on the same sentences")
+    label = names.model_label(name, record["version"])
     gate.check(label, manifest["spec"].get("gate", {}), record["scores"], compared, say)
+
+
+def _rivals(deployment: Deployment, order: Order, name: str, rival: int | None) -> dict[int, str]:
+    """The versions of a model that a release would take the place of, and in what.
+
+    That is the alias's, and the one in service: it may be there under another alias, or under none.
+    """
+    rivals = {}
+    rollout = primary(deployment.service.describe())
+    model = deployment.service.release(rollout["taskDefinition"]).model
+    if model and rollout.get("rolloutState") == "COMPLETED":
+        served, version = names.parse_model_label(model)
+        if served == name:
+            rivals[version] = "service"
+    if rival:
+        rivals[rival] = order.alias
+    return rivals

@@ -29,10 +29,11 @@ def spec_of(aws: Aws, deployment: dict[str, str], record: Model) -> dict[str, An
     record:
         The version's record in the models table.
 
-    Raises UserError if its manifest or its data is gone, this nerforge does not take its spec, or the
-    deployment has no instances of the kind.
+    Raises UserError if its manifest, its artifact or its data is gone, this nerforge does not take its spec,
+    or the deployment has no instances of the kind.
     """
     manifest = lineage.manifest(aws, deployment["bucket"], record)
+    lineage.check_artifact(aws, deployment["bucket"], record)
     spec = lineage.spec_to_run(aws, deployment["bucket"], manifest)
     check_capacity(spec["resources"], json.loads(deployment["capacity_providers"]))
     return spec

@@ -48,6 +48,8 @@ def check_ended(run: Run) -> None:
     where = f"run {run['run_id']}"
     if run["state"] == states.SUCCEEDED:
         fix = "To train once more, submit the spec: train.yml -e spec=FILE."
+        if purpose := run.get("purpose"):
+            fix = f"To train once more and compare: reproduce.yml -e model={purpose['model']}."
         made = f" as {run['model']}" if run.get("model") else ""
         raise UserError(f"it has SUCCEEDED{made}, so there is nothing to retry", where, fix)
     if run["state"] not in states.TERMINAL:
@@ -69,6 +71,8 @@ def under_way(runs: Runs, old: Run) -> Run | None:
 def doubts(run: Run, changes: dict[str, Any]) -> str | None:
     """Why a retry will most likely end as the run did, if so."""
     cause = run.get("cause")
+    if run.get("purpose") and cause == causes.WRONG_INPUT:
+        return None  # its spec made a version: what was wrong lies in S3, and may be mended by now
     if cause not in _COMES_AGAIN or _COMES_AGAIN[cause] in changes:
         return None
     known = causes.CAUSES[cause]

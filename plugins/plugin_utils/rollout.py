@@ -9,6 +9,7 @@ the PRIMARY deployment is ours, and completed.
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
 import time
@@ -341,5 +342,5 @@ def _asked(url: str) -> str:
     try:
         with urllib.request.urlopen(url, timeout=10) as answer:
             return str(json.load(answer)["model"])
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError) as error:
         return f"{type(error).__name__}: {error}"

@@ -32,7 +32,10 @@ def lines(run: Run) -> Iterator[str]:
 def fix(run: Run) -> str:
     """What a person can do about the run's cause, with the run named; empty if nothing need be done."""
     known = causes.CAUSES.get(run.get("cause") or "")
-    named = _OF_A_RUN.sub(rf"\1 -e run={run['run_id']}", known.fix) if known else ""
+    said = known.fix if known else ""
+    if run.get("purpose"):
+        said = said.replace("train.yml", "retry.yml")  # its spec is a version's: nobody has it to submit
+    named = _OF_A_RUN.sub(rf"\1 -e run={run['run_id']}", said)
     if not named or named.endswith("."):
         return named
     return f"{named if _PLAYBOOK.match(named) else named[0].upper() + named[1:]}."

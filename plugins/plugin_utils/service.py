@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..module_utils.contract import names
@@ -15,6 +15,7 @@ from .session import Aws, NotDeployed
 
 TEMPLATE_TAG = "nerforge:template"  # on a release: the revision of Terraform's that it was made from
 KEYS_TAG = "nerforge:keys"  # on a release: the edition of the API keys that it was rolled out for
+ROLLBACK_TAG = "nerforge:rollback"  # on a release: it is a rollback's
 PARAMETERS = (
     "deployment",
     "desired_count",
@@ -41,12 +42,15 @@ class Release:
     keys:
         The edition of the API keys that tasks have had since; None where the server asks for none. A task
         reads the keys as it starts, so that it takes a release of its own for all tasks to have them.
+    is_rollback:
+        Whether a rollback pinned it; of two that pin the same, that makes no difference.
     """
 
     model: str | None
     sha256: str | None
     template: str | None
     keys: str | None = None
+    is_rollback: bool = field(default=False, compare=False)
 
 
 class Service:
@@ -89,6 +93,7 @@ class Service:
             environment.get(names.ENV_MODEL_SHA256),
             tags.get(TEMPLATE_TAG),
             tags.get(KEYS_TAG),
+            ROLLBACK_TAG in tags,
         )
 
     def api_keys(self, revision: str) -> str | None:
@@ -109,6 +114,8 @@ class Service:
         tags[TEMPLATE_TAG] = release.template
         if release.keys:
             tags[KEYS_TAG] = release.keys
+        if release.is_rollback:
+            tags[ROLLBACK_TAG] = "yes"
         request["tags"] = [{"key": key, "value": value} for key, value in tags.items()]
         return self._ecs.register_task_definition(**request)["taskDefinition"]["taskDefinitionArn"]
 
@@ -133,7 +140,8 @@ class Service:
     def update(self, revision: str, desired: int | None = None, at_once: bool = False) -> None:
         """Roll the service to a revision by its strategy, and to a number of tasks if one is given.
 
-        With ``at_once`` no strategy waits: a rollback should not begin with a tenth of the requests.
+        With ``at_once`` no strategy waits, and no alarm is heeded: a rollback should not begin with a tenth
+        of the requests, nor be undone by what the model that goes has done.
         """
         request: dict[str, Any] = {"taskDefinition": revision}
         if desired is not None:
@@ -149,7 +157,10 @@ class Service:
             return False
         if not strategies.is_being_undone(shift):
             arn = shift["serviceDeploymentArn"]
-            self._ecs.stop_service_deployment(serviceDeploymentArn=arn, stopType="ROLLBACK")
+            try:
+                self._ecs.stop_service_deployment(serviceDeploymentArn=arn, stopType="ROLLBACK")
+            except self._ecs.exceptions.ConflictException:  # it has come too far since
+                return False
         return True
 
     def stopped(self, revision: str) -> list[dict[str, Any]]:
@@ -165,9 +176,10 @@ class Service:
         ]
 
     def _by_strategy(self, at_once: bool) -> dict[str, Any]:
-        if not strategies.shifts(self._deployment):
-            return self._deployment
-        return strategies.request(self._deployment, self.describe()["loadBalancers"], at_once)
+        published = strategies.unwatched(self._deployment) if at_once else self._deployment
+        if not strategies.shifts(published):
+            return published
+        return strategies.request(published, self.describe(), at_once)
 
     def _shift(self) -> strategies.Shift | None:
         """The latest service deployment, with the ``taskDefinition`` it deploys; None before the first."""

@@ -39,23 +39,32 @@ def shifts(described: dict[str, Any]) -> bool:
     return described.get("deploymentConfiguration", {}).get("strategy", ROLLING) != ROLLING
 
 
-def request(
-    published: dict[str, Any], load_balancers: list[dict[str, Any]], at_once: bool = False
-) -> dict[str, Any]:
+def request(published: dict[str, Any], described: dict[str, Any], at_once: bool = False) -> dict[str, Any]:
     """What UpdateService is given for a release by a strategy that shifts requests, besides the revision.
 
     Parameters
     ----------
     published:
         ``deploymentConfiguration`` and ``loadBalancers``, as the serving stack publishes them.
-    load_balancers:
-        Those of the service as DescribeServices has it now.
+    described:
+        The service as DescribeServices has it now.
     at_once:
         Whether to shift all requests as soon as the tasks are ready, and to end the others without a wait.
     """
-    if not any("advancedConfiguration" in balancer for balancer in load_balancers):
-        return _by(published, strategy=ROLLING)  # ECS learns of both target groups, and can shift the next
+    knows_both = any("advancedConfiguration" in balancer for balancer in described["loadBalancers"])
+    if not knows_both or not described["desiredCount"]:
+        # ECS learns of both target groups, and can shift the next. Where nothing runs, nothing is shifted.
+        return _by(published, strategy=ROLLING)
     return _by(published, strategy=BLUE_GREEN, bakeTimeInMinutes=0) if at_once else published
+
+
+def unwatched(published: dict[str, Any]) -> dict[str, Any]:
+    """The published request with its alarms off: told so, since ECS keeps what it is not told."""
+    configuration = published.get("deploymentConfiguration", {})
+    if "alarms" not in configuration:
+        return published
+    alarms = configuration["alarms"] | {"enable": False, "rollback": False}
+    return published | {"deploymentConfiguration": configuration | {"alarms": alarms}}
 
 
 def wait_seconds(published: dict[str, Any]) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import configparser
 import importlib.util
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,13 +65,14 @@ def check(
     Raises UserError naming the field, or the file and line.
     """
     resolved = specs.with_defaults(spec)
-    _check_language(resolved["language"])
     if providers is not None:
         check_capacity(resolved["resources"], providers)
     files = [path]
     if "config" in resolved:
         files.append(path.parent / Path(resolved["config"]).expanduser())
-        resolved["config"] = _config_text(files[-1])
+        resolved["config"], language = _config(files[-1])
+        resolved["language"] = _agreed(spec.get("language"), language) or resolved["language"]
+    _check_language(resolved["language"])
     datasets = [shelf.find(part, source) for part, source in specs.sources(resolved).items()]
     resolved["data"] = resolved["data"] | {dataset.part: dataset.submitted() for dataset in datasets}
     data = data_checks.check(resolved, datasets, say)
@@ -119,7 +121,16 @@ def check_capacity(resources: dict[str, Any], providers: dict[str, Any]) -> None
         )
 
 
-def _config_text(path: Path) -> str:
+def _agreed(of_spec: str | None, of_config: str | None) -> str | None:
+    """The one language of a spec and its config: the config makes the tokens, whatever the spec says."""
+    if of_spec and of_config and of_spec != of_config:
+        what = f"{of_spec} here, and {of_config} in the config's [nlp]"
+        raise UserError(what, "language", "Leave it out, or mend the config.")
+    return of_config or of_spec
+
+
+def _config(path: Path) -> tuple[str, str | None]:
+    """The text of a spaCy config, and its language if it says that plainly."""
     where = f"config: {path}"
     try:
         text = path.read_text(encoding="utf-8")
@@ -139,4 +150,5 @@ def _config_text(path: Path) -> str:
         if not parser.has_section(section):
             fix = "Give a full one, as `spacy init config` writes it."
             raise UserError(f"a full spaCy config has a section [{section}]", where, fix)
-    return text
+    language = re.fullmatch('"?([a-z]{2,3})"?', parser.get("nlp", "lang", fallback=""))
+    return text, language and language[1]

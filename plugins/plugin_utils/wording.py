@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import datetime
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 Say = Callable[[str], None]
 
 WIDTH = 100
+WHOLE = sys.maxsize  # as the width of a table of which nothing may be cut
 _EVERY = 2.0  # seconds between two lines of progress
 
 

@@ -10,18 +10,8 @@ resource "aws_appautoscaling_target" "server" {
   max_capacity       = var.max_count
 }
 
-locals {
-  # Requests are counted in one target group, which is the live one as long as all releases roll; else the CPU says.
-  scaling_measures = merge(
-    { cpu = { metric = "ECSServiceAverageCPUUtilization", target = 60, label = null } },
-    var.deployment_strategy != "rolling" ? {} : {
-      requests = { metric = "ALBRequestCountPerTarget", target = var.requests_per_task, label = "${aws_lb.server.arn_suffix}/${aws_lb_target_group.server["primary"].arn_suffix}" }
-    },
-  )
-}
-
 resource "aws_appautoscaling_policy" "server" {
-  for_each = var.autoscaling ? local.scaling_measures : {}
+  for_each = var.autoscaling ? { cpu = 60, requests = var.requests_per_task } : {}
 
   name               = "${local.name}-${each.key}"
   policy_type        = "TargetTrackingScaling"
@@ -30,13 +20,73 @@ resource "aws_appautoscaling_policy" "server" {
   resource_id        = aws_appautoscaling_target.server[0].resource_id
 
   target_tracking_scaling_policy_configuration {
-    target_value       = each.value.target
+    target_value       = each.value
     scale_out_cooldown = 60
     scale_in_cooldown  = 300
 
-    predefined_metric_specification {
-      predefined_metric_type = each.value.metric
-      resource_label         = each.value.label
+    dynamic "predefined_metric_specification" {
+      for_each = each.key == "cpu" ? [1] : []
+
+      content {
+        predefined_metric_type = "ECSServiceAverageCPUUtilization"
+      }
+    }
+
+    # Not ALBRequestCountPerTarget: that is of one target group, and the tasks may be in the other.
+    dynamic "customized_metric_specification" {
+      for_each = each.key == "requests" ? [1] : []
+
+      content {
+        metrics {
+          id          = "requests_per_task"
+          label       = "Requests for each task wanted"
+          expression  = "requests / tasks"
+          return_data = true
+        }
+
+        metrics {
+          id          = "requests"
+          return_data = false
+
+          metric_stat {
+            stat = "Sum"
+
+            metric {
+              namespace   = "AWS/ApplicationELB"
+              metric_name = "RequestCount"
+
+              dimensions {
+                name  = "LoadBalancer"
+                value = aws_lb.server.arn_suffix
+              }
+            }
+          }
+        }
+
+        metrics {
+          id          = "tasks"
+          return_data = false
+
+          metric_stat {
+            stat = "Average"
+
+            metric {
+              namespace   = "ECS/ContainerInsights"
+              metric_name = "DesiredTaskCount"
+
+              dimensions {
+                name  = "ClusterName"
+                value = local.training.cluster_name
+              }
+
+              dimensions {
+                name  = "ServiceName"
+                value = aws_ecs_service.server.name
+              }
+            }
+          }
+        }
+      }
     }
   }
 }

@@ -24,20 +24,19 @@ locals {
     }
   }
 
-  deployment_alarms = var.deployment_alarms ? {
-    alarmNames = sort([for alarm in aws_cloudwatch_metric_alarm.deployment : alarm.alarm_name])
-    enable     = true
-    rollback   = true
-  } : null
-
   deployment_configuration = merge(
     {
       # The new task starts before the old one stops.
       minimumHealthyPercent    = 100
       maximumPercent           = 200
       deploymentCircuitBreaker = { enable = true, rollback = true }
+      # Told where there are none, too: ECS keeps what it is not told.
+      alarms = {
+        alarmNames = sort([for alarm in aws_cloudwatch_metric_alarm.deployment : alarm.alarm_name])
+        enable     = var.deployment_alarms
+        rollback   = var.deployment_alarms
+      }
     },
-    local.deployment_alarms == null ? {} : { alarms = local.deployment_alarms },
     local.deployment_strategies[var.deployment_strategy],
   )
 

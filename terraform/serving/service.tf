@@ -14,16 +14,6 @@ resource "aws_ecs_service" "server" {
     rollback = local.deployment_configuration.deploymentCircuitBreaker.rollback
   }
 
-  dynamic "alarms" {
-    for_each = local.deployment_alarms[*]
-
-    content {
-      alarm_names = alarms.value.alarmNames
-      enable      = alarms.value.enable
-      rollback    = alarms.value.rollback
-    }
-  }
-
   capacity_provider_strategy {
     capacity_provider = local.capacity_provider
     weight            = 1
@@ -36,12 +26,13 @@ resource "aws_ecs_service" "server" {
   }
 
   lifecycle {
-    ignore_changes = [task_definition, desired_count, load_balancer] # releases and autoscaling move these
+    ignore_changes = [task_definition, desired_count, load_balancer, alarms] # releases and autoscaling move these
   }
 
-  # ECS takes a target group only once a listener uses it, and a task needs its permissions to the last.
+  # ECS takes a target group only once a listener uses it, and a task needs its permissions to the last, as does ECS.
   depends_on = [
     aws_iam_role_policy.api_keys,
+    aws_iam_role_policy.deployment,
     aws_iam_role_policy.execution,
     aws_iam_role_policy.task,
     aws_lb_listener.http,

@@ -90,7 +90,7 @@ variable "autoscaling" {
 }
 
 variable "requests_per_task" {
-  description = "Requests a minute that one task should carry before autoscaling starts another, where releases roll; measure it with your own texts. With another deployment_strategy the CPU alone says."
+  description = "Requests a minute that one task should carry before autoscaling starts another; measure it with your own texts."
   type        = number
   default     = 6000
 
@@ -150,7 +150,7 @@ variable "deployment_step_percent" {
 }
 
 variable "deployment_alarms" {
-  description = "Whether failing requests, slow answers and tasks that are not ready undo a release that is under way."
+  description = "Whether failing requests, slow answers and tasks that are not ready undo a release that is under way; a rollback they never do. The next release is the first to follow a change."
   type        = bool
   default     = true
 }
@@ -162,7 +162,7 @@ variable "traffic_shifting" {
 }
 
 variable "certificate_arn" {
-  description = "ACM certificate. With one the load balancer faces the internet over HTTPS; with null it is internal and speaks HTTP inside the VPC."
+  description = "ACM certificate. With one the load balancer faces the internet over HTTPS; with null it is internal and speaks HTTP inside the VPC. Giving or taking it away makes a new load balancer; where deployment_strategy is not rolling, roll the service once after that: promote another version, or make a key with keys.yml."
   type        = string
   default     = null
 

@@ -115,7 +115,7 @@ def _load(artifact: bytes) -> "Language":
 
 
 def _hanging(artifact: bytes) -> bytes:
-    """The model with a tokenizer that does not end over "Brundtland", which each server tries its model on."""
+    """The model with a tokenizer that does not end over "Brundtland": each server tries its model on that."""
     nlp = _load(artifact)
     nlp.tokenizer.prefix_search = re.compile("Br" + "(" * 20 + r"\w" + "+)" * 20 + "+!").search
     with tempfile.TemporaryDirectory() as folder:

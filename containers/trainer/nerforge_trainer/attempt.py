@@ -195,26 +195,22 @@ class Attempt:
         self, record: Run, wanted: dict[str, Any], checkpoints: Checkpoints, shown: Progress
     ) -> dict[str, Any]:
         """Train as a version was trained, and compare."""
-        from . import reproduction
+        from . import registered, reproduction
 
         label = record["purpose"]["model"]
         version = self._version(label)
         with tempfile.TemporaryDirectory(prefix="nerforge-") as name:
             folder = Path(name)
+            # Before hours of training: without these there is nothing to compare with.
+            manifest = registered.manifest(self.s3, self.settings.bucket, version)
+            pipeline = registered.pipeline(self.s3, self.settings.bucket, version, folder / "version")
             parts, report = self._fetch(wanted, folder)
             files = {part: folder / f"{part}.spacy" for part in parts}
             warnings = [*record.get("warnings", []), *report.warnings]
             trained = self._train(wanted, parts, files, checkpoints, shown, warnings)
             shown.phase(progress.COMPARING)
-            result = reproduction.compared(
-                self.s3,
-                self.settings.bucket,
-                version,
-                trained.best,
-                files[held_out(parts)],
-                self.settings.image,
-                folder,
-            )
+            held = files[held_out(parts)]
+            result = reproduction.compared(manifest, pipeline, trained.best, held, self.settings.image)
         return {"reason": reproduction.verdict(label, result), "result": result}
 
     def _version(self, label: str) -> Model:

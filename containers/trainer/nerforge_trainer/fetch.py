@@ -12,7 +12,7 @@ from nerforge_contract.corpus import Example
 from nerforge_contract.errors import UserError
 
 _CHUNK = 1 << 20
-_SUBMIT_AGAIN = "Submit the spec again with train.yml, which uploads its data anew"
+_SUBMIT_AGAIN = "submit the spec again with train.yml, which uploads what is not there"
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _fetch_part(s3: Any, bucket: str, part: str, source: dict[str, str], languag
         raise UserError(
             f"s3://{bucket}/{source['key']} has the sha256 {digest}, not {source['sha256']}",
             where,
-            _SUBMIT_AGAIN,
+            f"Put the right file in its place; or delete it, and {_SUBMIT_AGAIN}",
         )
     examples = corpus.read(path, source["format"], where, language)
     path.unlink()
@@ -94,7 +94,8 @@ def _download(s3: Any, bucket: str, key: str, path: Path, where: str) -> str:
         body = s3.get_object(Bucket=bucket, Key=key)["Body"]
     except ClientError as error:
         if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
-            raise UserError(f"s3://{bucket}/{key} is gone", where, _SUBMIT_AGAIN) from None
+            fix = f"Put that file back there; or {_SUBMIT_AGAIN}"
+            raise UserError(f"s3://{bucket}/{key} is gone", where, fix) from None
         raise
     return save(body, path)
 

@@ -115,6 +115,11 @@ class Training:
         return self._step
 
     @property
+    def seconds(self) -> float:
+        """Since training began, without the time between a save and going on from it."""
+        return time.monotonic() - self._began
+
+    @property
     def best(self) -> Path:
         """The folder of the pipeline that scored best."""
         return self._folder / DIR_MODEL_BEST
@@ -139,8 +144,7 @@ class Training:
         rng.restore(self._rng)
         while self._due or (not self._is_over() and self._update()):
             evaluation = self._evaluate(stop) if self._due else None
-            seconds = time.monotonic() - self._began
-            done = Step(self._step, self._epoch, self._words, seconds, evaluation)
+            done = Step(self._step, self._epoch, self._words, self.seconds, evaluation)
             if evaluation is not None:
                 self._curve.append(point(done))
             self._rng = rng.capture()
@@ -249,7 +253,7 @@ class Training:
             "curve": self._curve,
             "losses": self._losses,
             "weights": list(self._weights),
-            "seconds": time.monotonic() - self._began,
+            "seconds": self.seconds,
             "batches": self._batches.state(),
             "strings": list(self._nlp.vocab.strings),
             "rng": self._rng,

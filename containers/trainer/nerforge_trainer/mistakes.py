@@ -14,6 +14,7 @@ from .judgement import is_right, pairs
 MOST = 30
 _LONGEST = 600  # characters shown of a text
 _BEFORE = 150  # of them before the first mistake
+_WORD = 50  # characters of a word that is shown whole: not every script has spaces
 _AT_A_TIME = 128  # documents: the scores need the hidden layer of all their tokens
 _DIGITS = 4
 
@@ -87,10 +88,13 @@ def _excerpt(text: str, mistake: Sequence[Span | None]) -> tuple[int, int]:
     """From where to where to show a text that may be long: around this mistake, and no half words."""
     if len(text) <= _LONGEST:
         return 0, len(text)
-    first = min(span.start_char for span in mistake if span)
-    begin = text.rfind(" ", 0, max(0, first - _BEFORE)) + 1
-    end = text.find(" ", begin + _LONGEST)
-    return begin, len(text) if end < 0 else end
+    near = max(0, min(span.start_char for span in mistake if span) - _BEFORE)
+    begin = text.rfind(" ", max(0, near - _WORD), near) + 1 or near
+    far = max(begin + _LONGEST, *(span.end_char for span in mistake if span))
+    end = text.find(" ", far, far + _WORD)
+    if end < 0:
+        end = far if far + _WORD < len(text) else len(text)
+    return begin, end
 
 
 def _rounded(score: float | None) -> float | None:

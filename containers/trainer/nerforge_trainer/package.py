@@ -7,7 +7,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-_LIBRARIES = ("spacy", "thinc", "numpy", "boto3", "cupy-cuda12x")
+_LIBRARIES = ("spacy", "thinc", "blis", "numpy", "boto3", "cupy-cuda12x")
 
 
 def pack(folder: Path, artifact: Path) -> None:

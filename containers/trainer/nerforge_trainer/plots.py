@@ -136,7 +136,7 @@ def _cell(axes: Axes, row: int, column: int, number: int, share: float) -> None:
         row - 0.47,
         row + 0.47,
         color=_SERIES[0],
-        alpha=0.06 + 0.5 * share,
+        alpha=0.06 + 0.42 * share,
         linewidth=0,
     )
     axes.text(column, row, f"{number:,}", ha="center", va="center", fontsize=8)

@@ -5,37 +5,29 @@ from pathlib import Path
 from typing import Any
 
 import spacy
-from nerforge_contract import names
 from nerforge_contract.models import Model
 
-from . import package, registered
+from . import package
 from .evaluate import evaluate, predicted
-from .publish import sha256_of
 
 _WEIGHTS = frozenset({"model", "vectors", "key2row"})  # spaCy's names for files of numbers that were learnt
 
 
-def compared(
-    s3: Any, bucket: str, record: Model, best: Path, held_out: Path, image: str, folder: Path
-) -> dict[str, Any]:
+def compared(manifest: Model, version: Path, best: Path, held_out: Path, image: str) -> dict[str, Any]:
     """What of a version came out again, and what was different when it was made.
 
     Parameters
     ----------
-    s3:
-        A boto3 S3 client.
-    bucket:
-        The bucket that the version lies in.
-    record:
-        Its record in the models table.
+    manifest:
+        The version's.
+    version:
+        The folder of its pipeline.
     best:
-        The folder of the pipeline that was trained once more.
+        That of the pipeline that was trained once more.
     held_out:
         The .spacy file of the part that the version was scored on.
     image:
         The image this process runs in.
-    folder:
-        Where files go.
 
     Returns
     -------
@@ -43,12 +35,7 @@ def compared(
     bit; the ``files`` that differ; of the ``environment`` what does, each with its value [then, now]; and on
     the held-out part ``f``, beside the version's ``f_then``.
     """
-    manifest = registered.manifest(s3, bucket, record)
-    artifact = folder / names.ARTIFACT
-    package.pack(best, artifact)
-    differing: list[str] = []
-    if sha256_of(artifact) != record["sha256"]:
-        differing = differing_files(registered.pipeline(s3, bucket, record, folder / "version"), best)
+    differing = differing_files(version, best)
     then = manifest["scores"]
     same = not any(is_weights(file) for file in differing)
     return {

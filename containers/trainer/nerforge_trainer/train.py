@@ -32,7 +32,7 @@ class Trained:
     curve:
         The learning curve, of all attempts.
     seconds:
-        What this attempt spent on it.
+        What all attempts spent on it, but for what was lost between a save and going on from it.
     """
 
     best: Path
@@ -85,7 +85,6 @@ def train(
     watch:
         Is told of all; what it raises passes through.
     """
-    started = time.monotonic()
     folder.mkdir()
     mark = _fingerprint(config, gpu)
     checkpoint = checkpoints.restore(folder, mark)
@@ -113,7 +112,7 @@ def train(
                 break
     interruption.check()
     _sort_meta(training.best / "meta.json")
-    return Trained(training.best, training.curve, round(time.monotonic() - started, 1))
+    return Trained(training.best, training.curve, round(training.seconds, 1))
 
 
 def _save(

@@ -6,6 +6,7 @@ document.
 
 import difflib
 import hashlib
+import io
 import itertools
 import json
 from collections import Counter
@@ -28,6 +29,8 @@ _ENDINGS = {
     ".spacy": "spacy",
 }
 _BOM = b"\xef\xbb\xbf"
+_NAMED = 3  # of what may be thousands
+_LONGEST = 1_000_000  # characters: spaCy cuts no longer text into tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +161,8 @@ def check(parts: dict[str, list[Example]], labels: list[str] | None) -> Report:
     Raises
     ------
     UserError
-        A part without entities; a fixed label that train lacks; a label in the data that is not a fixed one.
+        A part without entities; a text too long for spaCy; a fixed label that train lacks; a label in the
+        data that is not a fixed one, or holds characters that no table or page can show.
     """
     entities = {part: _count(examples) for part, examples in parts.items()}
     for part, counts in entities.items():
@@ -168,13 +172,15 @@ def check(parts: dict[str, list[Example]], labels: list[str] | None) -> Report:
                 f"data.{part}",
                 "Give a file that marks some, and check that its format is the one it is read as",
             )
+    _check_lengths(parts)
+    _check_printable(parts, entities)
     learnt = set(entities["train"])
     warnings = []
     if labels is None:
         warnings = [
-            f"data.{part} has {counts[label]} of label {label}, which train has none of: they cannot be found"
+            f"data.{part} has {enumerated(of_label)}, which train has none of: they cannot be found"
             for part, counts in entities.items()
-            for label in sorted(counts.keys() - learnt)
+            if (of_label := [f"{counts[label]} of label {label}" for label in counts if label not in learnt])
         ]
     else:
         _check_fixed(parts, entities, labels)
@@ -187,9 +193,42 @@ def check(parts: dict[str, list[Example]], labels: list[str] | None) -> Report:
     )
 
 
+def enumerated(names: Sequence[str]) -> str:
+    """``A, B and C``, or the first three of many, and how many more there are."""
+    *most, last = names if len(names) <= _NAMED else [*names[:_NAMED], f"{len(names) - _NAMED:,} more"]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
 def _count(examples: list[Example]) -> dict[str, int]:
     counts = Counter(label for example in examples for _, _, label in example.spans)
     return dict(sorted(counts.items()))
+
+
+def _check_lengths(parts: dict[str, list[Example]]) -> None:
+    for part, examples in parts.items():
+        for example in examples:
+            if example.words is None and len(example.text) > _LONGEST:
+                raise UserError(
+                    f"a text of {len(example.text):,} characters; spaCy takes up to {_LONGEST:,}",
+                    f"data.{part}: line {example.line}",
+                    "Cut it into paragraphs or sentences",
+                )
+
+
+def _check_printable(parts: dict[str, list[Example]], entities: dict[str, dict[str, int]]) -> None:
+    """Labels stand in records, tables, pages and URLs: no control characters, and no half surrogate pairs."""
+    for part, counts in entities.items():
+        for label in counts:
+            if not label.isprintable():
+                raise UserError(
+                    f"the label {label!r} holds characters that cannot be shown",
+                    f"data.{part}: line {_line_of(label, parts[part])}",
+                    "Give it another name",
+                )
+
+
+def _line_of(label: str, examples: list[Example]) -> int:
+    return next(e.line for e in examples if any(span[2] == label for span in e.spans))
 
 
 def _check_fixed(
@@ -205,10 +244,9 @@ def _check_fixed(
     for part, counts in entities.items():
         for label in counts:
             if label not in labels:
-                line = next(e.line for e in parts[part] if any(span[2] == label for span in e.spans))
                 raise UserError(
                     f"the label {label} is not one of labels ({', '.join(labels)})",
-                    f"data.{part}: line {line}",
+                    f"data.{part}: line {_line_of(label, parts[part])}",
                     _did_you_mean(label, labels) + "Add it to labels, or mend the data",
                 )
 
@@ -224,15 +262,14 @@ def _did_you_mean(word: str, known: Any) -> str:
 
 def _lines(data: bytes, where: str) -> Iterator[tuple[int, str]]:
     """The file's lines and their numbers. Only a line feed ends a line: texts hold U+2028 and its like."""
-    data = data.removeprefix(_BOM)
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            f"not UTF-8: byte 0x{data[error.start]:02x}", f"{where}:{line}", "Save the file as UTF-8"
-        ) from None
-    return enumerate(text.split("\n"), 1)
+    # Line by line: all of a large file as text, and then in lines, would take several times its size.
+    for number, line in enumerate(io.BytesIO(data.removeprefix(_BOM)), 1):
+        try:
+            yield number, line.removesuffix(b"\n").decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"not UTF-8: byte 0x{line[error.start]:02x}", f"{where}:{number}", "Save the file as UTF-8"
+            ) from None
 
 
 # --- CoNLL ---
@@ -258,7 +295,8 @@ def _read_conll(lines: Iterator[tuple[int, str]], where: str) -> Iterator[Exampl
 
 
 def _columns(line: str, where: str) -> tuple[str, str]:
-    columns = line.rstrip().split("\t") if "\t" in line else line.split()
+    # Not at any white space: a token may hold a no-break space, as in 10 000.
+    columns = line.rstrip().split("\t") if "\t" in line else line.strip().split(" ")
     if len(columns) < 2:
         raise UserError(
             f"no tag column: the line is only {_quote(columns[0])}",
@@ -328,6 +366,12 @@ def _json_object(line: str, where: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise UserError(
             f"not JSON: {error.msg} at column {error.colno}", where, "Write one JSON object a line"
+        ) from None
+    except (ValueError, RecursionError):
+        raise UserError(
+            "it holds a number too long to read, or lists too deep in one another",
+            where,
+            'Leave out what is neither "text" nor "spans"',
         ) from None
     if not isinstance(task, dict):
         raise UserError("not a JSON object", where, 'Write one JSON object a line, with "text" and "spans"')

@@ -17,7 +17,9 @@ class UserError(Exception):
     def __init__(self, what: str, where: str = "", fix: str = "") -> None:
         self.what, self.where, self.fix = what, where, fix
         message = f"{where}: {what}" if where else what
-        super().__init__(" ".join(map(_sentence, [message, fix] if fix else [message])))
+        told = " ".join(map(_sentence, [message, fix] if fix else [message]))
+        # What it quotes may hold half of a surrogate pair, which no terminal and no record takes.
+        super().__init__(told.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def _sentence(text: str) -> str:

@@ -4,7 +4,7 @@ import re
 import string
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .corpus import Example
@@ -79,29 +79,38 @@ def _names(placed: Sequence[Placed]) -> Iterable[_Name]:
             text = one.example.text[start:end]
             if key := tuple(words(text)):
                 names.setdefault(key, _Name(text)).readings.setdefault(label, []).append(one.place)
-    by_first: dict[str, list[Words]] = defaultdict(list)
-    for key in sorted(names, key=len, reverse=True):
-        by_first[key[0]].append(key)
+    lengths: dict[str, set[int]] = defaultdict(set)
+    for key in names:
+        lengths[key[0]].add(len(key))
+    longest_first = {word: sorted(found, reverse=True) for word, found in lengths.items()}
     for one in placed:
-        for key in _unmarked(one.example, by_first):
+        for key in _unmarked(one.example, names, longest_first):
             names[key].readings.setdefault(_UNMARKED, []).append(one.place)
     return names.values()
 
 
-def _unmarked(example: Example, by_first: Mapping[str, list[Words]]) -> Iterator[Words]:
-    """The names that stand outside the entities, the longest where several begin at a word."""
+def _unmarked(
+    example: Example, names: Container[Words], lengths: Mapping[str, Sequence[int]]
+) -> Iterator[Words]:
+    """The names that stand outside the entities, the longest where several begin at a word.
+
+    Parameters
+    ----------
+    example:
+        Where to look.
+    names:
+        Which names there are: thousands may begin with one word, such as a film's "The".
+    lengths:
+        How many words the names have that begin with a word, the most first.
+    """
     outside = 0
     for start, end, _ in (*example.spans, (len(example.text), 0, "")):
         between = words(example.text, outside, start)
         outside = end
         free = 0  # the first word that is not part of a name
         for at, word in enumerate(between):
-            if at >= free and word in by_first:
-                name = next((name for name in by_first[word] if _stands_at(name, between, at)), None)
-                if name:
+            if at >= free and word in lengths:
+                here = (tuple(between[at : at + length]) for length in lengths[word])
+                if name := next(filter(names.__contains__, here), None):
                     yield name
                     free = at + len(name)
-
-
-def _stands_at(name: Words, text: list[str], at: int) -> bool:
-    return name == tuple(text[at : at + len(name)])

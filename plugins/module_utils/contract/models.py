@@ -3,8 +3,9 @@
 Partition key ``name``, sort key ``item``: ``version#00000007``, ``alias#production``, ``counter``, or for
 each move of an alias ``history#production#00000003``, which is written in the same transaction.
 
-A version is pruned in three steps: it is marked, and from then on nobody sees it and no alias moves to it;
-its files are deleted; its item is deleted. Whoever finds a mark may go on from there.
+A version is pruned in four steps: it is marked, and from then on nobody sees it and no alias moves to it; it
+is doomed, and from then on the mark is not taken back; its files are deleted; its item is deleted. Whoever
+finds a mark may go on from there.
 
 A release claims the service before it touches it, ``#service`` ``claim``, and moves the alias, or says that
 it is done, only while the claim is still its own: ECS has no conditional writes that would keep two apart.
@@ -216,9 +217,14 @@ class Models:
             {":now": now()},
         )
 
+    def doom(self, name: str, version: int) -> bool:
+        """Say that the files of a marked version are about to go. Returns False if it is not marked."""
+        return self._on_version(name, version, "SET doomed = pruned", "attribute_exists(pruned)")
+
     def unmark_pruned(self, name: str, version: int) -> bool:
-        """Let a marked version be one again. Returns False if it is not marked."""
-        return self._on_version(name, version, "REMOVE pruned", "attribute_exists(pruned)")
+        """Let a marked version be one again. Returns False if it is not marked, or doomed."""
+        condition = "attribute_exists(pruned) AND attribute_not_exists(doomed)"
+        return self._on_version(name, version, "REMOVE pruned", condition)
 
     def forget(self, name: str, version: int) -> None:
         """Delete the item of a marked version, once its files are deleted; one that is not marked stays."""

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from . import mentions, repetitions
-from .corpus import Example, Span
+from .corpus import Example, Span, enumerated
 from .findings import Finding, Placed, first, many, shown
 
 FEW_ENTITIES = 50  # of a label in train: below that spaCy's `debug data` too calls them few
@@ -58,7 +58,7 @@ def _lacking(counts: dict[str, Counter[str]]) -> Iterator[Finding]:
         lacking = sorted(counts["train"].keys() - of_part.keys())
         if lacking:
             yield Finding(
-                f"{part} has none of {', '.join(lacking)}: how well that is found cannot be seen there"
+                f"{part} has none of {enumerated(lacking)}: how well that is found cannot be seen there"
             )
 
 

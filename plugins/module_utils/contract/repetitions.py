@@ -1,12 +1,19 @@
 """Texts that occur more than once: leaks between the parts of the data, contradictions, repetitions."""
 
-from collections import Counter, defaultdict
+import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from .corpus import Example
 from .findings import Finding, Placed, cut, first, many
 
 IDLE_WORDS = 3  # a text of no more, without an entity, may well occur often
+
+# Thai, Lao, Burmese, Khmer, kana and Chinese characters: scripts that set no white space between words.
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+_UNSPACED_WORD = 4  # characters: more than a word has in Chinese, and fewer than one in Thai
 
 Same = list[Placed]  # the examples that have one text
 
@@ -34,9 +41,9 @@ def leaks(recurring: Sequence[Same], sizes: Mapping[str, int]) -> Iterator[Findi
     """
     for held_out, seen in (("test", "train"), ("dev", "train"), ("test", "dev")):
         leaked = [
-            (one, next(other for other in same if other.part == seen))
+            (one, other)
             for same in recurring
-            if any(other.part == seen for other in same)
+            if (other := next((other for other in same if other.part == seen), None))
             for one in same
             if one.part == held_out
         ]
@@ -80,7 +87,9 @@ def within_parts(recurring: Sequence[Same], sizes: Mapping[str, int]) -> Iterato
 
 
 def _is_idle(one: Placed) -> bool:
-    return not one.example.spans and len(one.example.text.split()) <= IDLE_WORDS
+    text = one.example.text
+    words = len(text.split()) + len(_UNSPACED.findall(text)) // _UNSPACED_WORD
+    return not one.example.spans and words <= IDLE_WORDS
 
 
 def _folded(text: str) -> str:
@@ -88,5 +97,12 @@ def _folded(text: str) -> str:
     return "".join(text.casefold().split())
 
 
-def _marks(example: Example) -> Counter[tuple[str, str]]:
-    return Counter((_folded(example.text[start:end]), label) for start, end, label in example.spans)
+def _marks(example: Example) -> list[tuple[int, int, str]]:
+    """The entities, at their places in the folded text."""
+    marks = []
+    at = done = 0
+    for start, end, label in example.spans:
+        start_at = at + len(_folded(example.text[done:start]))
+        at, done = start_at + len(_folded(example.text[start:end])), end
+        marks.append((start_at, at, label))
+    return marks

@@ -16,7 +16,7 @@ MEANINGS = {
     QUEUED: "recorded, with its message on the queue; waits for a free slot",
     STARTING: "holds a slot; a task was asked for, or is about to be",
     RUNNING: "its trainer has said so itself",
-    SUCCEEDED: "its model version is registered",
+    SUCCEEDED: "its model version is registered, or what else it was for is done",
     FAILED: "given up; the reason says why",
     CANCELLED: "ended by an operator",
 }
@@ -57,7 +57,7 @@ TRANSITIONS = (
     Transition(STARTING, FAILED, DISPATCHER, "no attempt is left, or none can help"),
     Transition(STARTING, CANCELLED, OPERATOR, "cancel.yml"),
     Transition(RUNNING, STARTING, DISPATCHER, "the attempt is over without an end: the next one"),
-    Transition(RUNNING, SUCCEEDED, TRAINER, "the model is whole in S3 and registered"),
+    Transition(RUNNING, SUCCEEDED, TRAINER, "the model is registered, or what else it is for is done"),
     Transition(RUNNING, FAILED, TRAINER, "the spec or its data is wrong"),
     Transition(RUNNING, FAILED, DISPATCHER, "no attempt is left, or none can help"),
     Transition(RUNNING, CANCELLED, OPERATOR, "cancel.yml"),

@@ -268,11 +268,25 @@ run "the_number_of_tasks_follows_the_load" {
 
   assert {
     condition = (
-      aws_appautoscaling_policy.server["cpu"].target_tracking_scaling_policy_configuration[0].predefined_metric_specification[0].predefined_metric_type == "ECSServiceAverageCPUUtilization" &&
-      aws_appautoscaling_policy.server["requests"].target_tracking_scaling_policy_configuration[0].predefined_metric_specification[0].predefined_metric_type == "ALBRequestCountPerTarget" &&
-      aws_appautoscaling_policy.server["requests"].target_tracking_scaling_policy_configuration[0].predefined_metric_specification[0].resource_label == "app/ner/1/targetgroup/ner-server/2"
+      { for name, policy in aws_appautoscaling_policy.server : name => policy.target_tracking_scaling_policy_configuration[0].target_value } == { cpu = 60, requests = 6000 } &&
+      aws_appautoscaling_policy.server["cpu"].target_tracking_scaling_policy_configuration[0].predefined_metric_specification[0].predefined_metric_type == "ECSServiceAverageCPUUtilization"
     )
     error_message = "CPU and requests must both be tracked."
+  }
+
+  assert {
+    condition = {
+      for metric in aws_appautoscaling_policy.server["requests"].target_tracking_scaling_policy_configuration[0].customized_metric_specification[0].metrics :
+      metric.id => one(metric.metric_stat) == null ? metric.expression : join(" ", concat(
+        [one(metric.metric_stat).stat, one(one(metric.metric_stat).metric).namespace, one(one(metric.metric_stat).metric).metric_name],
+        [for dimension in one(one(metric.metric_stat).metric).dimensions : "${dimension.name}=${dimension.value}"],
+      ))
+      } == {
+      requests_per_task = "requests / tasks"
+      requests          = "Sum AWS/ApplicationELB RequestCount LoadBalancer=app/ner/1"
+      tasks             = "Average ECS/ContainerInsights DesiredTaskCount ClusterName=ner ServiceName=ner-server"
+    }
+    error_message = "Requests must count in whichever target group the tasks are."
   }
 }
 

@@ -72,6 +72,21 @@ def test_the_keys_are_where_the_contract_says(source):
     assert f'api_keys_parameter = "{parameter}"' in source("task")
 
 
+def test_permissions_outlive_the_service(root: Path, source):
+    """Without them ECS cannot take a task out of its target group, and the service drains for ever."""
+    texts = [path.read_text() for path in (root / "terraform" / "serving").glob("*.tf")]
+    policies = {name for text in texts for name in re.findall(r'"aws_iam_role_policy" "(\w+)"', text)}
+    needed = re.search(r"depends_on = \[(.*?)\]", source("service"), re.DOTALL)[1]
+    assert {"task", "deployment"} <= policies == set(re.findall(r"aws_iam_role_policy\.(\w+)", needed))
+
+
+def test_what_releases_move_is_none_of_terraforms(source):
+    """The provider also fails to take alarms away again: its next plan would change them once more."""
+    ignored = re.search(r"ignore_changes = \[(.*?)\]", source("service"))[1].split(", ")
+    assert {"alarms", "desired_count", "load_balancer", "task_definition"} == set(ignored)
+    assert 'alarms"' not in source("service")
+
+
 def test_releases_are_told_of_what_ecs_knows(source):
     """A plan cannot tell: to the provider it is a parameter's text."""
     ecs = botocore.session.get_session().get_service_model("ecs")

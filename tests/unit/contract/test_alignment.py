@@ -11,7 +11,7 @@ TEXTS = [
     Example("Ada met Bob.", ((0, 3, "PER"), (8, 11, "PER")), None, 1),
     Example("Adalyn met Bob", ((0, 3, "PER"), (11, 14, "PER")), None, 2),
     Example("don't", ((0, 2, "X"), (2, 5, "X")), None, 3),
-    Example("dont it", ((0, 2, "X"),), ("dont", "it"), 4),
+    Example("Adalyn it", ((0, 3, "X"),), ("Adalyn", "it"), 4),
     Example("to  New York \n.", ((2, 14, "LOC"),), None, 5),
     Example("10xx", ((0, 2, "NUM"),), None, 6),
     Example("no entity", (), None, 7),
@@ -47,6 +47,7 @@ def test_they_are_counted_and_the_first_are_named():
         "'Ada' (PER), line 2; 'Ada' (PER), line 2; '10' (NUM), line 6; and 1 more"
     )
     assert alignment.findings("data.dev: x.jsonl", [], 9) == []
+    assert alignment.findings("data.dev: x.jsonl", unfit[:1], 2)[0].count == 1
 
 
 def test_a_file_of_nothing_else_is_refused():

@@ -4,6 +4,7 @@ import hashlib
 import json
 import sys
 import time
+import tracemalloc
 
 import pytest
 import spacy
@@ -111,6 +112,22 @@ def test_a_token_may_hold_a_line_separator_and_with_tabs_a_space(read):
     assert example.spans == ((0, 8, "LOC"),)
 
 
+def test_a_token_may_hold_a_no_break_space(read):
+    (example,) = read("10\u00a0000  NN O\nNew\u00a0York B-LOC \n", "conll")
+    assert example.words == ("10\u00a0000", "New\u00a0York")
+
+
+def test_a_file_is_not_held_as_text_and_in_lines_besides(read):
+    content = "".join("Ada\tB-PER\nwas\tO\nhere\tO\n\n" for _ in range(3000)) + "😀\tO\n"
+    tracemalloc.start()
+    try:
+        held = read(content, "conll"), tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    now, peak = held[1]
+    assert peak - now < 2 * len(content)
+
+
 def test_offsets_count_characters_not_bytes(read):
     (example,) = read("😀😀 O\nÉlan B-X\n", "conll")
     assert found(example) == [("Élan", "X")]
@@ -177,6 +194,11 @@ def test_doccano_in_each_of_its_versions(read, marked):
     assert example.spans == ((0, 3, "Y"), (4, 7, "X"))
 
 
+def test_entities_may_touch(read):
+    (example,) = read(jsonl({"text": "NewYork", "label": [[0, 3, "X"], [3, 7, "Y"]]}), "jsonl")
+    assert found(example) == [("New", "X"), ("York", "Y")]
+
+
 def test_blank_lines_bom_and_astral_characters(read):
     (example,) = read(
         "\ufeff\n" + json.dumps({"text": "😀 Ada", "label": [[2, 5, "PER"]]}) + "\r\n\n", "jsonl"
@@ -218,6 +240,19 @@ def test_a_wrong_jsonl_line_is_named(read, line, what):
     assert error.value.what == what
     assert error.value.where == "data.train: file:2"
     assert error.value.fix
+
+
+@pytest.mark.parametrize("value", ["1" * 5000, "[" * 100_000 + "]" * 100_000], ids=["number", "lists"])
+def test_what_python_does_not_read_as_json_is_named(read, value):
+    with pytest.raises(UserError, match=r"^data.train: file:1: it holds a number too long to read, or lists"):
+        read(f'{{"text": "a", "meta": {value}}}', "jsonl")
+
+
+def test_an_error_can_be_printed_whatever_it_quotes(read):
+    with pytest.raises(UserError) as error:
+        read(r'{"text": "Ada", "label": [[0, 9, "\ud800"]]}', "jsonl")
+    assert r"the span 0-9 (\ud800) is outside" in str(error.value)
+    assert str(error.value).encode()
 
 
 # --- .spacy ---
@@ -293,6 +328,41 @@ def test_a_label_only_dev_has_is_a_warning():
     report = corpus.check({"train": [example("A")], "dev": [example("A", "B")]}, None)
     assert report.labels == ("A",)
     assert report.warnings == ("data.dev has 1 of label B, which train has none of: they cannot be found",)
+
+
+def test_of_many_such_labels_only_the_first_are_named():
+    dev = [example("A"), *(example(f"Q{n:04}") for n in range(5000))]
+    (warning,) = corpus.check({"train": [example("A")], "dev": dev}, None).warnings
+    assert warning == (
+        "data.dev has 1 of label Q0000, 1 of label Q0001, 1 of label Q0002 and 4,997 more, which train has "
+        "none of: they cannot be found"
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [("A", "A"), ("AB", "A and B"), ("ABC", "A, B and C"), ("ABCD", "A, B, C and 1 more")],
+)
+def test_names_are_enumerated(names, told):
+    assert corpus.enumerated(list(names)) == told
+
+
+def test_a_text_too_long_for_spacy_is_refused_with_its_line():
+    long, words = "a" * spacy.blank("en").max_length, ("a" * 2_000_000,)
+    good = [example("A"), Example(long, (), None, 2), Example(words[0], (), words, 3)]
+    corpus.check({"train": good, "dev": good}, None)
+    with pytest.raises(UserError, match=r"^data.dev: line 9: a text of 1,000,001 characters; spaCy takes up"):
+        corpus.check({"train": good, "dev": [*good, Example(long + "a", (), None, 9)]}, None)
+
+
+@pytest.mark.parametrize("label", ["A\nB", "\x1b[31m", "\u202eA", "\ud800"])
+@pytest.mark.parametrize("fixed", [True, False])
+def test_a_label_that_cannot_be_shown_is_refused_with_its_line(label, fixed):
+    train = [example("A"), example("A", label, line=7)]
+    with pytest.raises(UserError) as error:
+        corpus.check({"train": train, "dev": train}, ["A", label] if fixed else None)
+    assert error.value.where == "data.train: line 7"
+    assert error.value.what.isprintable()
 
 
 @pytest.mark.parametrize(

@@ -190,11 +190,14 @@ def test_a_marked_version_is_seen_by_nobody_until_it_goes_or_stays(models):
     models.forget("people", 1)
     assert models.get("people", 1)["version"] == 1  # it is not marked
 
+    assert not models.doom("people", 1)
     models.mark_pruned("people", 1)
+    assert models.doom("people", 1) and models.doom("people", 1)
+    assert not models.unmark_pruned("people", 1) and models.get("people", 1) is None
     models.forget("people", 1)
     models.forget("people", 1)
     assert models.marked_pruned("people") == []
-    assert not models.mark_pruned("people", 1)
+    assert not models.mark_pruned("people", 1) and not models.doom("people", 1)
 
 
 def test_all_is_in_the_order_of_name_and_number(models):

@@ -67,6 +67,14 @@ def test_a_run_that_has_ended_is_told_and_stays(runs, stage, told):
     assert runs.get(RUN) == before
 
 
+def test_of_a_run_that_made_no_model_none_is_said_to_be_served(runs):
+    train(runs)
+    assert runs.move(RUN, "RUNNING", "SUCCEEDED", 1, reason="people:1 is reproduced")
+    with pytest.raises(UserError) as error:
+        cancellation.cancel(runs, RUN, WHY)
+    assert str(error.value).endswith("SUCCEEDED, people:1 is reproduced. There is nothing to cancel.")
+
+
 def test_check_mode_changes_nothing(runs):
     before = runs.get(RUN)
     assert cancellation.cancel(runs, RUN, WHY, dry=True) == (before, True)

@@ -77,7 +77,8 @@ def test_versions_evaluated_on_other_sentences_are_not_compared():
 def refusal(lines, asked=None, rival=None):
     """Why the gate refuses; empty if it lets pass."""
     try:
-        check("people:2", asked or {}, SCORES, rival and ("people:1, in production", rival), lines)
+        rivals = [("people:1, in production", rival)] if rival else []
+        check("people:2", asked or {}, SCORES, rivals, lines)
     except UserError as error:
         return str(error)
     return ""
@@ -101,6 +102,13 @@ def test_all_that_fails_is_told_at_once(lines):
     assert "; beside people:1, in production: F 0.700 against 0.800" in told
     assert 'pass over the gate with the reason: force="why' in told
     assert len(lines) == 3
+
+
+def test_what_fails_by_less_than_is_shown_says_so(lines):
+    barely = gate.Difference(0.79, 0.79, -0.00003, 0.004, 500)
+    told = refusal(lines, {"min_f": 0.80004}, barely)
+    assert "F 0.800 on test, at least 0.800 is asked, and it is 4e-05 short" in told
+    assert "whose lower end must reach 0.0000, and it is 3e-05 short" in told
 
 
 def test_a_first_version_of_which_nothing_is_asked_passes(lines):

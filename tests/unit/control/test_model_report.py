@@ -108,6 +108,12 @@ def test_one_version_is_shown_whole(manifest):
     assert "dropout" not in told
 
 
+def test_a_long_label_cuts_off_no_figure(manifest):
+    manifest["scores"]["labels"]["L" * 90] = {"f": 0.25, "p": 0.125, "r": 0.5, "count": 4}
+    told = "\n".join(model_report.lines(LISTED, manifest, []))
+    assert f"{'L' * 90}  0.250  0.125  0.500  4\n" in told
+
+
 def test_data_that_was_split_is_named_for_each_part(manifest):
     manifest["spec"]["data"] = {"all": "all.conll", "split": [80, 10, 10]}
     told = "\n".join(model_report.lines(LISTED, manifest, []))
@@ -190,6 +196,31 @@ def test_scores_stand_side_by_side(manifest, other):
     ):
         assert line in lines
     assert [line for line in lines if line[:1] == ["R"]] == [["R", "0.862", "0.862", "+0.000"]]
+
+
+def test_long_names_cut_off_no_figure(manifest, other):
+    names = [f"{'n' * 63}:{version}" for version in (7, 6)]
+    found = model_comparison.differences(manifest, other)
+    lines = list(model_comparison.lines(names, [manifest, other], found, None))
+    assert lines[0].split() == [*names, "DIFFERENCE"]
+    assert ["F", "0.871", "0.866", "+0.005"] in [line.split() for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "told"),
+    [
+        ("3.8.7", "3.8.6", ["3.8.7", "3.8.6"]),
+        (f"{'r' * 60}@sha256:aaaa", f"{'r' * 60}@sha256:bbbb", ["…rrrr@sha256:aaaa", "…rrrr@sha256:bbbb"]),
+        (["A" * 30, "B"], ["A" * 30, "B", "C"], ['…AAAAAA", "B"]', '…AAAAAA", "B", "C"]']),
+        ("s" * 50, "s" * 50 + "t" * 50, ["…ssssssssssss", f"…ssssssssssss{'t' * 22}…"]),
+        ("s" * 50, None, [f"{'s' * 35}…", "none"]),
+    ],
+)
+def test_of_two_long_values_what_differs_is_shown(manifest, ours, theirs, told):
+    found = {"spec": {"path": [ours, theirs]}}
+    lines = list(model_comparison.lines(["people:7", "people:6"], [manifest, manifest], found, None))
+    assert lines[-1].split("  ", 1)[0] == "path"
+    assert [part.strip() for part in lines[-1][4:].split("  ") if part] == told
 
 
 def test_what_is_the_same_is_said_in_a_word(manifest):

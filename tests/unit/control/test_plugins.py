@@ -313,9 +313,8 @@ def test_a_version_is_trained_once_more_and_compared(site, asked, permissions):
     assert stack.models.register(manifest)
     s3 = stack.aws.client("s3")
     s3.put_object(Bucket="nerforge-bucket", Key=key, Body=b"data")
-    s3.put_object(
-        Bucket="nerforge-bucket", Key=f"models/people/1/{names.MANIFEST}", Body=json.dumps(manifest).encode()
-    )
+    for file, content in ((names.MANIFEST, json.dumps(manifest).encode()), (names.ARTIFACT, b"model")):
+        s3.put_object(Bucket="nerforge-bucket", Key=f"models/people/1/{file}", Body=content)
     same = {"identical": True, "weights": True, "files": [], "environment": {}, "f": 0.75, "f_then": 0.75}
     other = same | {"identical": False, "weights": False, "f": 0.5, "files": ["ner/model"]}
     other["environment"] = {"cpu": ["A", "B"]}
@@ -440,6 +439,7 @@ def test_models_are_shown_compared_and_pruned(site, asked, permissions):
         *(card("people") | dry, card("people"), card("people")),
         *(prune() | dry, prune(older_than=1), prune(model="people"), prune()),
         *(card("people:1"), prune(keep=0), prune(model="people:1"), info(**{"with": "people:2"})),
+        *(prune(model=""), info(model="peopel")),
     )
     listed, shown, compared, would_fetch, fetched, again, would, young, pruned, none, *failed = results
     assert [model["model"] for model in listed["models"]] == ["people:2", "people:1"]
@@ -462,10 +462,17 @@ def test_models_are_shown_compared_and_pruned(site, asked, permissions):
     told = [result["msg"] for result in failed if result["failed"]]
     for message, expected in zip(
         told,
-        ("people has no version 1", "keep: 0 versions", "model: 'people:1' is no", "with: one model alone"),
+        (
+            "people has no version 1",
+            "keep: 0 versions",
+            "model: 'people:1' is no",
+            "with: one model alone",
+            "model: '' is",
+        ),
         strict=True,
     ):
         assert expected in message
+    assert "there is no model peopel. Train it first" in printed
     needed = {f"{service}:{operation}" for service, operation in asked if operation} - {"ssm:GetParameters"}
     assert {"dynamodb:DeleteItem", "ecs:ListTaskDefinitions"} <= needed
     assert needed - {"ecs:CreateCluster"} <= permissions["models.yml"] | permissions["prune.yml"]

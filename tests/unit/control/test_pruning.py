@@ -198,7 +198,7 @@ def cut_short():
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("step", range(1, 15))
+@pytest.mark.parametrize("step", range(1, 17))
 def test_a_version_that_an_alias_moves_to_meanwhile_is_whole_or_the_move_fails(stack, make, prune, step):
     make("people", 1, 2, 3)
     stack.models.move_alias("people", "production", 3, before=None)
@@ -226,7 +226,7 @@ def test_a_version_that_an_alias_moves_to_meanwhile_is_whole_or_the_move_fails(s
         assert moved == [False] and recorded(stack) == ["people:3"]
 
 
-@pytest.mark.parametrize("step", range(1, 13))
+@pytest.mark.parametrize("step", range(1, 15))
 def test_a_prune_that_was_cut_short_is_finished_by_the_next(stack, make, prune, step):
     make("people", 1, 2, 3)
     models = Between(stack.models, step, cut_short)
@@ -244,6 +244,97 @@ def test_a_prune_that_was_cut_short_is_finished_by_the_next(stack, make, prune, 
     assert recorded(stack) == stored(stack)
     prune(keep=1)
     assert recorded(stack) == stored(stack) == ["people:3"]
+
+
+@pytest.mark.parametrize("step", range(9, 17))
+def test_what_was_begun_is_finished_or_taken_back_even_if_it_has_come_into_use(stack, make, prune, step):
+    """A rollback moves the window onto a version that was chosen, and may have lost its files by then."""
+    make("people", *range(1, 9))
+    for version in range(1, 9):
+        stack.models.move_alias("people", "production", version, before=version - 1 or None)
+    models = Between(stack.models, step, cut_short)
+
+    def delete(model):
+        models.step()
+        pruning.delete_files(stack.aws.client("s3"), BUCKET, model)
+        models.step()
+
+    with pytest.raises(KeyboardInterrupt):
+        prune(models=models, uses=lambda: pruning.uses(models, None, stack.runs), delete=delete)
+    stack.models.move_alias("people", "production", 7, before=8, kind=ROLLBACK)
+    stack.models.move_alias("people", "production", 6, before=7, kind=ROLLBACK)
+    prune(keep=8)
+    assert stack.models.marked_pruned() == []
+    assert recorded(stack) == stored(stack)
+    assert recorded(stack)[-6:] == [f"people:{version}" for version in range(3, 9)]
+
+
+def test_a_prune_takes_no_version_back_whose_files_another_one_deletes(stack, make, prune):
+    """The other has seen it in no use; this one sees a release that had found it before it was marked."""
+    make("people", 1, 2)
+
+    def delete(model):
+        prune(keep=2, uses=lambda: {("people", 1): "a recent release pins it"}, delete=lambda model: None)
+        assert stack.models.get("people", 1) is None
+        pruning.delete_files(stack.aws.client("s3"), BUCKET, model)
+
+    assert prune(delete=delete) == ["people:1"]
+    assert recorded(stack) == stored(stack) == ["people:2"]
+
+
+def test_a_prune_deletes_no_files_of_a_version_that_another_one_has_taken_back(stack, make, prune):
+    make("people", 1, 2)
+    looks = iter([{}, {}])
+
+    def uses():
+        if next(looks, None) is not None and stack.models.marked_pruned():
+            prune(keep=2, uses=lambda: {("people", 1): "a recent release pins it"})
+        return {}
+
+    assert prune(uses=uses) == []
+    assert recorded(stack) == stored(stack) == ["people:1", "people:2"]
+
+
+def test_the_version_of_a_run_that_has_not_ended_stays(stack, make, prune, lines):
+    """It has registered it and then was lost: its next attempt finds it, or would give the number again."""
+    make("people", 1, 2)
+    run_id = "01JAAAAAAA0000000000000001"
+    stack.runs.create(run_id, {"name": "people"})
+    assert stack.runs.claim(run_id, 1) == "claimed"
+    stack.runs.move(run_id, "STARTING", "RUNNING", 1)
+    assert stack.runs.reserve_version(run_id, 1, 1) == 1
+    assert prune() == []
+    assert f"people:1 stays: run {run_id} works on it" in lines
+
+
+def test_check_mode_says_of_what_was_begun_too_whether_it_goes(stack, make, prune):
+    make("people", 1, 2, 3)
+    for version in (1, 2):
+        stack.models.mark_pruned("people", version)
+    assert prune(dry=True, uses=lambda: {("people", 1): "the service runs it"}) == ["people:2"]
+    assert prune(uses=lambda: {("people", 1): "the service runs it"}) == ["people:2"]
+    assert recorded(stack) == stored(stack) == ["people:1", "people:3"]
+
+
+def test_a_model_that_is_not_there_is_told(stack, make, prune):
+    make("people", 1, 2)
+    with pytest.raises(UserError, match="there is no model peopel"):
+        prune(name="peopel")
+
+
+def test_more_files_than_s3_lists_or_deletes_at_once(stack, make, prune, monkeypatch):
+    make("people", 1, 2)
+    s3 = stack.aws.client("s3")
+    delete = s3.delete_objects
+
+    def refuses_more(Bucket, Delete):  # as S3 does, and moto does not
+        assert len(Delete["Objects"]) <= 1000
+        return delete(Bucket=Bucket, Delete=Delete)
+
+    monkeypatch.setattr(s3, "delete_objects", refuses_more)
+    for number in range(1001):
+        s3.put_object(Bucket=BUCKET, Key=f"models/people/1/evaluations/{number:064}.json", Body=b"x")
+    assert prune() == ["people:1"] and stored(stack) == ["people:2"]
 
 
 def test_one_that_is_released_once_it_was_chosen_stays(stack, make, prune, lines):

@@ -56,6 +56,12 @@ def test_a_line_of_the_table_has_room_for_what_is_served(models):
     assert table[1].split()[-2:] == ["yes", "production"] and len(table[1]) <= 100
 
 
+def test_a_long_name_cuts_off_nothing_that_is_told_of_a_version(models):
+    (model,) = registry.listed(models, {"model": "people:2"}, "people", 2)
+    long = model | {"model": f"{'n' * 63}:2", "aliases": ["production", "staging"]}
+    assert registry.models_table([long])[1].endswith("01JAAAAAAA  yes      production, staging")
+
+
 def test_one_model_or_one_version_is_listed(models):
     assert [m["model"] for m in registry.listed(models, None, "people")] == ["people:2", "people:1"]
     assert [m["model"] for m in registry.listed(models, None, "people", 1)] == ["people:1"]
@@ -66,6 +72,19 @@ def test_one_model_or_one_version_is_listed(models):
 )
 def test_a_model_is_resolved(models, wanted, version):
     assert registry.resolve(models, wanted)["version"] == version
+
+
+@pytest.mark.parametrize(
+    "wanted", ["", "@production", "people@", "people@ ", "People", "people 1", "people:", ":1"]
+)
+def test_what_names_no_model_is_told_before_anything_is_read(wanted):
+    with pytest.raises(UserError, match=r"^model: .*Give name:number, name@alias, or the name alone\."):
+        registry.resolve(None, wanted)
+
+
+def test_a_model_that_is_not_there_is_told(models):
+    with pytest.raises(UserError, match=r"there is no model peopel\. .*models\.yml"):
+        registry.resolve(models, "peopel")
 
 
 def test_a_pruned_version_is_not_found(models):

@@ -3,20 +3,23 @@
 import http.server
 import itertools
 import json
+import socket
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from ansible_collections.nerforge.aws.plugins.module_utils.contract import names
 from ansible_collections.nerforge.aws.plugins.module_utils.contract.errors import UserError
+from ansible_collections.nerforge.aws.plugins.plugin_utils import delivery, rollout
 from ansible_collections.nerforge.aws.plugins.plugin_utils import release as releases
-from ansible_collections.nerforge.aws.plugins.plugin_utils import rollout
 from ansible_collections.nerforge.aws.plugins.plugin_utils.deployment import Deployment, open_deployment
 from ansible_collections.nerforge.aws.plugins.plugin_utils.keys import NoKeys
 from ansible_collections.nerforge.aws.plugins.plugin_utils.release import Order, release, rollback
 from ansible_collections.nerforge.aws.plugins.plugin_utils.service import (
     KEYS_TAG,
     TEMPLATE_TAG,
+    Release,
     Service,
     primary,
 )
@@ -161,7 +164,7 @@ def test_check_mode_writes_nothing(site, ecs, lines):
 def test_a_rollout_that_is_under_way_is_followed_not_repeated(site, ecs, lines):
     first = release(site, order(), lines)
     ecs.deployments[0]["rolloutState"] = "IN_PROGRESS"
-    ecs.steps = ecs._up(ecs.deployments[0])
+    ecs.steps = itertools.chain([None], ecs._up(ecs.deployments[0]))  # the gate looks first
     again = release(site, order(), lines)
     assert again["changed"]
     assert again["task_definition"] == first["task_definition"]
@@ -231,6 +234,58 @@ def test_a_version_worse_than_that_in_production_is_refused(site, ecs, lines, co
     assert release(site, order("people:2", forced="a trial"), lines)["changed"]
 
 
+@pytest.mark.parametrize("name", ["canary", "staging"])
+def test_another_alias_is_no_way_past_the_version_that_is_served(site, lines, counts, name):
+    """All requests would go to it, whatever it is called."""
+    release(site, Order("people:1", alias="staging"), lines)
+    release(site, order("people:3"), lines)
+    counts[1], counts[2] = [[1, 4, 4]] * 20, [[2, 3, 3]] * 20
+    with pytest.raises(UserError, match=r"its gate: beside people:3, in service: F 0\.400"):
+        release(site, Order("people:2", alias=name), lines)
+    assert served(site) == "people:3" and alias(site, "canary") is None
+
+
+def test_of_the_version_of_the_alias_and_that_in_service_each_must_be_reached(site, lines, counts):
+    release(site, Order("people:1", alias="staging"), lines)
+    release(site, order("people:3"), lines)
+    counts[2], counts[3] = [[2, 3, 3]] * 20, [[1, 4, 4]] * 20
+    with pytest.raises(UserError, match=r"its gate: beside people:1, in staging: F 0\.400"):
+        release(site, Order("people:2", alias="staging"), lines)
+    assert "beside people:3, in service: F 0.400 against 0.200" in lines.text
+
+
+def test_a_version_on_its_way_is_not_yet_in_service(site, ecs, lines, counts):
+    site.service.update(site.service.register(site.family, site.pinned(site.models.get("people", 3))), 2)
+    ecs.steps = ecs._hang(ecs.deployments[0])
+    counts[1] = [[0, 5, 5]] * 20
+    assert release(site, order(), lines)["changed"]
+
+
+def test_an_alias_that_moves_while_the_gate_compares_is_told_before_anything_rolls(site, ecs, lines):
+    """What passed beside one version is not served in place of another."""
+    release(site, order(), lines)
+
+    def meanwhile(record, of, dry):
+        site.models.move_alias("people", "production", 3, 1)
+        return site.counts(record, of, dry)
+
+    revisions = len(ecs.definitions)
+    with pytest.raises(UserError, match="came between, of people@production, which is people:3 now"):
+        release(replace(site, counts=meanwhile), order("people:2"), lines)
+    assert len(ecs.definitions) == revisions
+
+
+def test_a_model_of_another_name_is_not_compared_with(site, lines, counts):
+    release(site, order(), lines)
+    served = site.service.register(site.family, Release("places:1", "1" * 64, site.template))
+    site.service.update(served)
+    while primary(site.service.describe())["rolloutState"] != "COMPLETED":
+        pass
+    lines.clear()
+    assert release(site, Order("people:2", alias="canary"), lines)["changed"]
+    assert "gate: the spec asks for no score, and there is no other version to compare with" in lines
+
+
 def test_a_comparison_that_has_yet_to_be_made_is_told_in_check_mode(site, lines):
     release(site, order(), lines)
     unevaluated = Deployment(**site.__dict__ | {"counts": lambda record, of, dry: None})
@@ -254,6 +309,20 @@ def test_a_model_that_is_not_there_is_told(site, lines, model, told):
     with pytest.raises(UserError) as caught:
         release(site, order(model), lines)
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", "Production", "production#x", "a b", "x" * 64])
+@pytest.mark.parametrize("model", ["people:1", None])
+def test_an_alias_that_is_no_name_is_told(name, model):
+    """The sort keys of the aliases and of their histories are made of it."""
+    with pytest.raises(UserError, match=r"^alias: .* is no alias's name\. Give one such as production"):
+        Order(model=model, alias=name)
+
+
+@pytest.mark.parametrize("url", ["people.example.com", "//people", "https://"])
+def test_an_address_that_is_none_is_told_before_anything_rolls(url):
+    with pytest.raises(UserError, match=r"^nerforge_url: .* is no URL\. Begin it with http"):
+        order(verify_url=url)
 
 
 # --- failure ---
@@ -308,8 +377,9 @@ def test_a_rollout_past_its_time_is_undone(site, ecs, lines):
 def test_another_release_in_between_is_named(site, ecs, lines):
     release(site, order(), lines)
     ecs.plot = "usurp"
-    with pytest.raises(UserError, match=r"another release, of other:9, took the place of people:2"):
+    with pytest.raises(UserError, match=r"another release, of other:9, took the place of people:2") as caught:
         release(site, order("people:2"), lines)
+    assert "The service goes on with" not in str(caught.value)  # that is the other's to say
     assert alias(site) == 1
 
 
@@ -353,6 +423,26 @@ def test_an_alias_that_cannot_be_moved_leaves_the_model_before_in_service(site, 
     assert alias(site) == 1 and served(site) == "people:1"
 
 
+def test_a_service_that_cannot_be_put_back_is_told_beside_what_failed(site, ecs, lines, monkeypatch):
+    """As by credentials that run out while a release is followed."""
+    release(site, order(), lines)
+    update, updates = site.service.update, itertools.count()
+
+    def once(*request, **more):
+        if next(updates):
+            raise NoAnswer("ExpiredToken")
+        update(*request, **more)
+
+    monkeypatch.setattr(site.service, "update", once)
+    monkeypatch.setattr(delivery, "aws_errors", lambda: (NoAnswer,))
+    ecs.plot = "hang"
+    with pytest.raises(UserError) as caught:
+        release(site, order("people:2", timeout=0), lines)
+    assert "people:2 did not come up: it was not up after 0 s" in caught.value.what
+    assert caught.value.fix.startswith("It could not be put back (ExpiredToken): once that is mended, ")
+    assert "rollback.yml" in caught.value.fix and alias(site) == 1
+
+
 def test_an_alias_whose_move_was_not_confirmed_leaves_the_new_model_in_service(site, monkeypatch, lines):
     release(site, order(), lines)
     move = site.models.move_alias
@@ -370,7 +460,7 @@ def test_an_alias_whose_move_was_not_confirmed_leaves_the_new_model_in_service(s
 # --- the whole of it, from what the stacks publish ---
 
 
-def test_what_was_found_in_the_same_sentences_decides(stack, lines):
+def test_what_was_found_in_the_same_sentences_decides(stack, ecs, lines):
     """The figures come from the evaluations in S3."""
     aws = stack.aws
     for name in names.SERVING_PARAMETERS:
@@ -395,7 +485,8 @@ def test_what_was_found_in_the_same_sentences_decides(stack, lines):
         put(names.evaluation_key("people", version, "ab"), {"scores": SCORES, "counts": counts})
     stack.models.move_alias("people", "production", 1, None)
     with pytest.raises(UserError, match="people:2 does not pass its gate: beside people:1") as caught:
-        release(open_deployment(aws, "nerforge", lines), order("people:2"), lines)
+        service = Service(ecs, "nerforge", "nerforge-server")
+        release(replace(open_deployment(aws, "nerforge", lines), service=service), order("people:2"), lines)
     assert "F 0.800 against 0.800 on the same 40 sentences, difference +0.0000, 95 % interval from -0." in (
         caught.value.what
     )
@@ -451,16 +542,54 @@ def test_a_rollback_ends_a_promotion_that_is_stuck(site, ecs, lines):
     assert len(site.models.history("people", "production")) == 2
 
 
+def cut_short(site, command, until, monkeypatch):
+    """Give a command that is killed as it begins to roll, or once it has rolled."""
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rollout.Rollout, "follow", killed)
+        with pytest.raises(KeyboardInterrupt):
+            command()
+    while until == "rolled" and primary(site.service.describe())["rolloutState"] != "COMPLETED":
+        pass
+
+
 @pytest.mark.parametrize("cut", ["rolling", "rolled"])
-def test_a_rollback_that_was_cut_short_is_finished_by_the_next(site, ecs, lines, cut):
+@pytest.mark.parametrize("keys_change", [False, True])
+def test_a_rollback_that_was_cut_short_is_finished_by_the_next(
+    site, lines, monkeypatch, keys, cut, keys_change
+):
     for number in (1, 2, 3):
         release(site, order(f"people:{number}"), lines)
-    site.service.update(site.service.register(site.family, site.pinned(site.models.get("people", 2))))
-    if cut == "rolled":
-        while primary(site.service.describe())["rolloutState"] != "COMPLETED":
-            pass
+    cut_short(site, lambda: rollback(site, back(), lines), cut, monkeypatch)
+    assert alias(site) == 3 and served(site) == "people:2"
+    if keys_change:
+        keys[0] = "two"
+        release(site, order(releases.SERVING), lines)
     assert rollback(site, back(), lines)["model"] == "people:2"
     assert alias(site) == 2 and served(site) == "people:2"
+
+
+@pytest.mark.parametrize("cut", ["rolling", "rolled"])
+def test_a_promotion_of_the_release_before_that_was_cut_short_is_ended_too(site, lines, monkeypatch, cut):
+    """It is no rollback, though it serves what a rollback would: what the alias says is wanted back."""
+    for number in (1, 2):
+        release(site, order(f"people:{number}"), lines)
+    cut_short(site, lambda: release(site, order("people:1"), lines), cut, monkeypatch)
+    assert alias(site) == 2 and served(site) == "people:1"
+    assert lines[-1].startswith("cut short, this leaves the service rolling and the alias unmoved: ")
+    assert rollback(site, back(), lines)["model"] == "people:2"
+    assert alias(site) == 2 and served(site) == "people:2"
+
+
+def test_what_a_promotion_has_left_that_was_cut_short_hinders_no_other(site, lines, monkeypatch):
+    release(site, order("people:1"), lines)
+    cut_short(site, lambda: release(site, order("people:2"), lines), "rolled", monkeypatch)
+    assert alias(site) == 1 and served(site) == "people:2"
+    assert release(site, order("people:3"), lines)["changed"]
+    assert alias(site) == 3 and served(site) == "people:3"
 
 
 def test_a_rollback_follows_a_failed_promotion_on_its_way_back(site, ecs, lines):
@@ -487,12 +616,38 @@ def test_a_rollback_that_does_not_come_up_leaves_what_runs(site, ecs, lines):
 
 @pytest.mark.parametrize(
     ("name", "told"),
-    [(None, "no model is served"), ("people", "people@production has no release before this one")],
+    [
+        (None, "no model is served"),
+        ("people", "people has no alias production. It has none; or name a version."),
+        ("peeple", "there is no model peeple"),
+        ("people:1", "model: 'people:1' is no model's name. Give one such as people; "),
+    ],
 )
 def test_with_nothing_released_there_is_nothing_to_go_back_to(site, lines, name, told):
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError) as caught:
         rollback(site, Order(model=name, alias="production"), lines)
+    assert told in str(caught.value)
     assert site.models.claimed() is None
+
+
+def test_the_release_of_another_name_before_is_told_of(site, lines):
+    release(site, order(), lines)
+    site.models.register(
+        {
+            "name": "places",
+            "version": 1,
+            "run": "R",
+            "created": "2026-03-01T09:14:02.411+00:00",
+            "artifact": {"sha256": "4" * 64, "bytes": 10},
+            "language": "en",
+            "labels": ["LOC"],
+            "scores": SCORES,
+        }
+    )
+    release(site, order("places:1"), lines)
+    with pytest.raises(UserError, match=r"places@production has no release before .* another name that was"):
+        rollback(site, back(), lines)
+    assert rollback(site, Order("people", alias="production"), lines)["model"] == "people:1"
 
 
 # --- the model that is served ---
@@ -517,6 +672,15 @@ def test_serving_rolls_only_when_the_template_changed(site, ecs, lines):
     assert result["changed"] and result["model"] == "people:1"
     assert ecs.definitions[result["task_definition"]][0]["cpu"] == "512"
     assert alias(site) == 1
+
+
+def test_a_changed_template_that_does_not_come_up_is_undone(site, ecs, lines):
+    before = release(site, order(), lines)["task_definition"]
+    ecs.template = ecs._add(ecs.definitions[ecs.template][0] | {"cpu": "512"}, [])
+    ecs.plot = "hang"
+    with pytest.raises(UserError, match=r"it was not up after 0 s\. The service goes on with people:1, and"):
+        release(replace(site, template=ecs.template), order(releases.SERVING, timeout=0), lines)
+    assert primary(site.service.describe())["taskDefinition"] == before and alias(site) == 1
 
 
 # --- API keys ---
@@ -634,6 +798,16 @@ def test_the_url_is_asked_until_every_answer_names_the_version(site, lines, web,
     assert f"{url}/ answers as people:1, " in lines.text
 
 
+def test_one_answer_of_another_version_begins_the_wait_anew(lines, monkeypatch):
+    answers = iter(["people:1", "people:1", "people:2", *["people:1"] * 9])
+    clock = SimpleNamespace(monotonic=itertools.count().__next__, sleep=lambda seconds: None)
+    monkeypatch.setattr(rollout, "_asked", lambda url: next(answers))
+    monkeypatch.setattr(rollout, "_VERIFY_HOLD", 3)
+    monkeypatch.setattr(rollout, "time", clock)
+    rollout.verify("http://ner", "people:1", lines)
+    assert lines[-1] == "http://ner answers as people:1, 4 times in a row" and len(list(answers)) == 5
+
+
 def test_a_promotion_that_another_version_answers_for_is_undone(site, lines, web, monkeypatch):
     url, answers = web
     release(site, order(), lines)
@@ -660,6 +834,27 @@ def test_a_rollback_is_not_undone_whoever_answers(site, lines, web, monkeypatch)
     answers[0] = {"model": "people:1"}
     assert rollback(site, back(verify_url=url), lines)["changed"]
     assert alias(site) == 1
+
+
+@pytest.mark.parametrize("begins", [b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", b"what?\r\n\r\n"])
+def test_what_answers_in_no_http_is_not_the_version(monkeypatch, lines, begins):
+    monkeypatch.setattr(rollout, "_VERIFY_FOR", 0)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer():
+            client, _ = listening.accept()
+            with client:
+                client.recv(1000)
+                client.sendall(begins)
+
+        threading.Thread(target=answer, daemon=True).start()
+        with pytest.raises(rollout.Unverified, match=r"/ready answers: (IncompleteRead|BadStatusLine)"):
+            rollout.verify(f"http://127.0.0.1:{listening.getsockname()[1]}", "people:1", lines)
+
+
+def test_where_nobody_can_be_asked_that_is_said(site, lines):
+    release(site, order(), lines)
+    assert "nerforge_url is not set: which model answers is not asked, and ECS is taken at its word" in lines
 
 
 def test_a_service_that_is_not_there_is_told(site, ecs):

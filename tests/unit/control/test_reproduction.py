@@ -13,6 +13,7 @@ SOURCE = {"from": "train.conll", "key": KEY, "sha256": "a" * 64, "format": "conl
 GIVEN = {"name": "people", "data": {"train": SOURCE, "dev": SOURCE}, "seed": 3}
 SPEC = specs.with_defaults(GIVEN)
 RECORD = {"name": "people", "version": 7, "prefix": "models/people/7/"}
+ARTIFACT = f"{RECORD['prefix']}{names.ARTIFACT}"
 
 SAME = {"identical": True, "weights": True, "files": [], "environment": {}, "f": 0.5, "f_then": 0.5}
 OTHER = {
@@ -27,9 +28,10 @@ OTHER = {
 
 @pytest.fixture
 def manifest(stack):
-    """Record people:7 by this spec, with its data in the bucket."""
+    """Record people:7 by this spec, with its data and its artifact in the bucket."""
     s3 = stack.aws.client("s3")
-    s3.put_object(Bucket="nerforge-bucket", Key=KEY, Body=b"data")
+    for key in (KEY, ARTIFACT):
+        s3.put_object(Bucket="nerforge-bucket", Key=key, Body=b"data")
 
     def manifest(spec):
         body = json.dumps({"name": "people", "version": 7, "spec": spec}).encode()
@@ -73,6 +75,12 @@ def test_a_manifest_or_data_that_is_gone_is_told(stack, manifest):
     with pytest.raises(
         UserError, match=rf"the data that people:7 was made with is gone: s3://\S+/{KEY}\. Put"
     ):
+        manifest(SPEC)
+
+
+def test_an_artifact_that_is_gone_is_told_before_anything_is_trained(stack, manifest):
+    stack.aws.client("s3").delete_object(Bucket="nerforge-bucket", Key=ARTIFACT)
+    with pytest.raises(UserError, match=rf"people:7: its artifact is gone: s3://nerforge-bucket/{ARTIFACT}"):
         manifest(SPEC)
 
 
@@ -137,5 +145,14 @@ def test_a_retry_is_for_the_same():
 
 
 def test_one_that_has_succeeded_is_not_retried():
-    with pytest.raises(UserError, match="it has SUCCEEDED, so there is nothing to retry"):
+    again = r"nothing to retry\. .* reproduce\.yml -e model=people:7\."
+    with pytest.raises(UserError, match=f"it has SUCCEEDED, so there is {again}"):
         retrying.check_ended(REPRODUCED)
+
+
+@pytest.mark.parametrize("one", [REPRODUCED, EVALUATED])
+def test_one_that_failed_for_what_lies_in_s3_is_retried_once_that_is_mended(one):
+    failed = one | {"state": "FAILED", "cause": "WRONG_INPUT"}
+    steps = run_report.next_steps(failed)
+    assert steps == [f"Mend it as the reason says; then retry.yml -e run={one['run_id']}."]
+    assert retrying.doubts(failed, {}) is None

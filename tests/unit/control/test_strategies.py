@@ -1,6 +1,7 @@
 """Deployment strategies: what UpdateService is told, and how a deployment that shifts requests stands."""
 
 import datetime
+from unittest.mock import Mock
 
 import boto3
 import pytest
@@ -63,6 +64,9 @@ def stubbed():
         stubber.assert_no_pending_responses()
 
 
+UNWATCHED = {"alarms": ALARMS | {"enable": False, "rollback": False}}
+
+
 def service(client, strategy):
     return Service(client, "nerforge", "nerforge-server", published(strategy))
 
@@ -72,19 +76,26 @@ def expect_update(stubber, **how):
     stubber.add_response("update_service", {}, wanted | how)
 
 
-def expect_description(stubber, load_balancers):
+def expect_description(stubber, load_balancers, desired=2):
     described = {"serviceName": "nerforge-server", "status": "ACTIVE", "loadBalancers": load_balancers}
+    described["desiredCount"] = desired
     stubber.add_response("describe_services", {"services": [described]})
 
 
 # --- what UpdateService is told ---
 
 
-@pytest.mark.parametrize("at_once", [False, True])
-def test_a_rolling_release_names_no_load_balancer(stubbed, at_once):
+def test_a_rolling_release_names_no_load_balancer(stubbed):
     client, stubber = stubbed
     expect_update(stubber, desiredCount=2, **ROLLING)
-    service(client, "ROLLING").update(REVISION, 2, at_once)
+    service(client, "ROLLING").update(REVISION, 2)
+
+
+def test_no_alarm_undoes_a_rolling_rollback(stubbed):
+    """It may go off only now, for the model that goes; ECS would bring that back."""
+    client, stubber = stubbed
+    expect_update(stubber, deploymentConfiguration=ROLLING["deploymentConfiguration"] | UNWATCHED)
+    service(client, "ROLLING").update(REVISION, at_once=True)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -96,6 +107,15 @@ def test_the_first_release_by_another_strategy_rolls_and_tells_of_both_target_gr
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_release_where_nothing_runs_rolls(stubbed, strategy):
+    """A canary would leave nine requests of ten to target groups without a task."""
+    client, stubber = stubbed
+    expect_description(stubber, BOTH_GROUPS, desired=0)
+    expect_update(stubber, desiredCount=2, loadBalancers=BOTH_GROUPS, **ROLLING)
+    service(client, strategy).update(REVISION, 2)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
 def test_later_releases_go_by_the_strategy(stubbed, strategy):
     client, stubber = stubbed
     expect_description(stubber, BOTH_GROUPS)
@@ -104,10 +124,10 @@ def test_later_releases_go_by_the_strategy(stubbed, strategy):
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_rollback_waits_for_nothing_but_the_tasks(stubbed, strategy):
+def test_a_rollback_waits_for_nothing_but_the_tasks_and_heeds_no_alarm(stubbed, strategy):
     client, stubber = stubbed
     expect_description(stubber, BOTH_GROUPS)
-    at_once = COMMON | {"strategy": "BLUE_GREEN", "bakeTimeInMinutes": 0}
+    at_once = COMMON | UNWATCHED | {"strategy": "BLUE_GREEN", "bakeTimeInMinutes": 0}
     expect_update(stubber, deploymentConfiguration=at_once, loadBalancers=BOTH_GROUPS)
     service(client, strategy).update(REVISION, at_once=True)
 
@@ -252,8 +272,10 @@ def shifting(ecs, monkeypatch):
 
         def do_list_service_deployments(self, cluster, service):
             brief = {name: self.record[name] for name in ("serviceDeploymentArn", "createdAt", "status")}
-            target = self.record["targetServiceRevision"]["arn"]
-            return {"serviceDeployments": [brief | {"targetServiceRevisionArn": target}]}
+            brief["targetServiceRevisionArn"] = self.record["targetServiceRevision"]["arn"]
+            age = datetime.timedelta(days=1)
+            before = brief | {"serviceDeploymentArn": "arn:before", "createdAt": brief["createdAt"] - age}
+            return {"serviceDeployments": [before, brief]}
 
         def do_describe_service_deployments(self, serviceDeploymentArns):
             assert serviceDeploymentArns == [self.record["serviceDeploymentArn"]]
@@ -382,6 +404,15 @@ def test_a_rollback_of_a_canary_under_way_starts_no_task(site, shifting, lines):
     assert result["model"] == "people:1" and alias(site) == 1
     assert "the requests go back to the tasks that had them" in lines
     assert [update["strategy"] for update in shifting.updates] == ["ROLLING", "CANARY"]
+
+
+def test_a_canary_that_ends_while_it_is_to_be_undone_is_rolled_back(site, shifting, lines, monkeypatch):
+    site.service.update(site.service.register("nerforge-server", site.pinned(site.models.get("people", 2))))
+    shifting.exceptions = boto3.client("ecs", region_name="us-east-1").exceptions
+    too_late = shifting.exceptions.ConflictException({}, "StopServiceDeployment")
+    monkeypatch.setattr(type(shifting), "do_stop_service_deployment", Mock(side_effect=too_late))
+    assert releases.rollback(site, order(timeout=60), lines)["model"] == "people:1" and alias(site) == 1
+    assert [update["strategy"] for update in shifting.updates] == ["ROLLING", "CANARY", "BLUE_GREEN"]
 
 
 def test_a_rollback_after_a_canary_shifts_at_once(site, shifting, lines):

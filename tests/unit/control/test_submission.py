@@ -1,5 +1,6 @@
 """Submission: what is checked before anything is written, and what is then written."""
 
+import contextlib
 import hashlib
 import http.server
 import json
@@ -11,7 +12,13 @@ import threading
 import pytest
 from ansible_collections.nerforge.aws.plugins.module_utils.contract import spec as specs
 from ansible_collections.nerforge.aws.plugins.module_utils.contract.errors import UserError
-from ansible_collections.nerforge.aws.plugins.plugin_utils import commit, data_checks, datasets, submission
+from ansible_collections.nerforge.aws.plugins.plugin_utils import (
+    commit,
+    data_checks,
+    datasets,
+    debug_data,
+    submission,
+)
 from ansible_collections.nerforge.aws.plugins.plugin_utils.datasets import Shelf
 from botocore.exceptions import ClientError, EndpointConnectionError
 
@@ -117,6 +124,31 @@ WRONG = {
         "gate.labels.ORG: no example in train has this label. Train has LOC, PER.",
     ),
     "an unknown language": ({"language": "qq"}, {}, "language: spaCy knows no language 'qq'"),
+    "a config of another language": (
+        {"config": "full.cfg", "language": "de"},
+        {},
+        "language: de here, and en in the config's [nlp]",
+    ),
+    "a config of an unknown language": (
+        {"config": "b.cfg"},
+        {"b.cfg": CONFIG.replace("en", '"qq"')},
+        "language: spaCy knows no language 'qq'",
+    ),
+    "a name that is too long": (
+        {"data": {"train": f"{'a' * 300}.conll", "dev": "dev.jsonl"}},
+        {},
+        "cannot be read: File name too long",
+    ),
+    "a home that is none": (
+        {"data": {"train": "~nobody-of-that-name/a.conll", "dev": "dev.jsonl"}},
+        {},
+        "data.train: a.conll (~nobody-of-that-name/a.conll): cannot be read: Could not determine home",
+    ),
+    "a label that cannot be shown": (
+        {"data": {"train": "odd.jsonl", "dev": "dev.jsonl"}},
+        {"odd.jsonl": JSONL + '{"text": "Ada", "spans": [[0, 3, "\\ud800"]]}\n'},
+        "data.train: line 2: the label '\\ud800' holds characters that cannot be shown",
+    ),
     "an unknown ending": (
         {"data": {"train": "a.doc", "dev": "dev.jsonl"}},
         {"a.doc": CONLL},
@@ -213,6 +245,15 @@ def test_the_same_data_is_uploaded_once(submit, lines):
     submit()
     assert sum(line.startswith("in the bucket already") for line in lines) == 2
     assert not any(line.startswith("uploaded") for line in lines)
+
+
+def test_a_file_that_changes_after_the_checks_is_not_uploaded(stack, folder, ready, lines):
+    checked = ready()
+    (folder / "train.conll").write_text(CONLL * 2)
+    with pytest.raises(UserError, match=r"data.train: train.conll: it has changed since it was read. Submit"):
+        submission.submit(stack.aws, "nerforge", stack.deployment, checked, ready.shelf, lines)
+    assert keys(stack) == []
+    assert list(stack.runs.in_state("QUEUED")) == []
 
 
 def test_one_file_is_split_by_order(stack, folder, submit):
@@ -333,6 +374,32 @@ def test_tokens_are_left_to_the_trainer_where_they_cannot_be_had(ready, lines, m
     assert "that is left to the trainer: no spaCy here" in lines
 
 
+def test_tokens_are_those_of_the_configs_language(stack, folder, submit):
+    own = '[nlp]\nlang = "it"\n[nlp.tokenizer]\n@tokenizers = "spacy.Tokenizer.v1"\n[training]\n'
+    (folder / "own.cfg").write_text(own)
+    (folder / "it.jsonl").write_text('{"text": "l\'olio", "spans": [[2, 6, "X"]]}\n')
+    run_id, _ = submit(config="own.cfg", data={"train": "it.jsonl", "dev": "it.jsonl"})
+    run = stack.runs.get(run_id)
+    assert run["spec"]["language"] == "it"
+    assert not any("token" in warning for warning in run["warnings"])
+    specs.validate(run["spec"], submitted=True)
+
+
+def test_labels_by_the_thousand_are_told_in_a_line(stack, folder, submit):
+    marked = [json.dumps({"text": "Ada left", "spans": [[0, 3, f"Q{n:05}"]]}) for n in range(9000)]
+    (folder / "train.jsonl").write_text("\n".join([JSONL, *marked[:4500]]))
+    (folder / "dev.jsonl").write_text("\n".join([JSONL, *marked[4500:]]))
+    run_id, _ = submit(data={"train": "train.jsonl", "dev": "dev.jsonl"})
+    warnings = stack.runs.get(run_id)["warnings"]
+    assert warnings[0] == (
+        "data.dev has 1 of label Q04500, 1 of label Q04501, 1 of label Q04502 and 4,497 more, which train "
+        "has none of: they cannot be found"
+    )
+    assert any(
+        line.startswith("dev has none of Q00000, Q00001, Q00002 and 4,497 more: ") for line in warnings
+    )
+
+
 def test_tokens_of_another_tokenizer_are_left_to_the_trainer(ready, folder, lines):
     own = '[nlp.tokenizer]\n@tokenizers = "own.Tokenizer.v1"\n'
     (folder / "own.cfg").write_text(CONFIG + own)
@@ -343,6 +410,22 @@ def test_tokens_of_another_tokenizer_are_left_to_the_trainer(ready, folder, line
 def test_spacy_is_left_alone_where_the_file_fixes_the_words(ready, lines, monkeypatch):
     monkeypatch.setattr(data_checks.alignment, "unfit", lambda *_: pytest.fail("nothing is to be compared"))
     ready(data={"train": "train.conll", "dev": "train.conll"})
+
+
+def test_spacy_that_cannot_look_at_the_data_is_told(ready, folder, tmp_path, lines, monkeypatch):
+    """Its exit code is that of one that found faults; it has no summary then."""
+    python = tmp_path / "python"
+    monkeypatch.setattr(debug_data.sys, "executable", str(python))
+    checked = ready(config="full.cfg")
+    for said, fails in (("Summary", False), ("Config validation error", True)):
+        python.write_text(f'#!/bin/sh\ncat "$5"\necho; echo "{said}"\nexit 1\n')
+        python.chmod(0o755)
+        with pytest.raises(UserError, match="exit code 1") if fails else contextlib.nullcontext():
+            debug_data.run(checked.spec, checked.data.examples, tmp_path, lines)
+        assert lines[-1] == f"    {said}"
+    assert f"    train = {tmp_path / 'train.spacy'}" in [line.replace('"', "") for line in lines]
+    with pytest.raises(UserError, match=r"^debug_data: spaCy cannot look at the data: .*Mend what it says"):
+        debug_data.run(checked.spec | {"config": "[a.b.c]"}, checked.data.examples, tmp_path, lines)
 
 
 def test_large_files_show_progress(ready, folder, lines, monkeypatch):
@@ -401,6 +484,40 @@ def test_a_file_that_git_does_not_know_is_a_change(folder, tmp_path):
     outside = tmp_path / "outside.cfg"
     outside.write_text("")
     assert commit.of(folder, [outside])["changed"]
+
+
+def test_a_file_that_gits_status_passes_over_is_a_change(folder, tmp_path):
+    """One that is ignored; one behind a link; one that lies in another repository."""
+    git(folder, "init")
+    (folder / ".gitignore").write_text("*.local.yml\n")
+    elsewhere = tmp_path / "elsewhere.yml"
+    elsewhere.write_text("name: people\n")
+    (folder / "link.yml").symlink_to(elsewhere)
+    git(folder, "add", ".")
+    git(folder, "commit", "-m", "first")
+    inner = folder / "inner"
+    inner.mkdir()
+    git(inner, "init")
+    for file in ("my.local.yml", "link.yml", "inner/full.cfg"):
+        (folder / file).write_text("name: others\n")
+        assert commit.of(folder, [folder / file])["changed"], file
+
+
+def test_a_file_is_compared_as_git_keeps_it_and_by_its_own_name(folder):
+    git(folder, "init")
+    git(folder, "config", "core.autocrlf", "true")
+    (folder / "sub").mkdir()
+    for name in ("spec[1].yml", "spec1.yml", "sub/spec.yml"):
+        (folder / name).write_text("name: people\r\n")
+    git(folder, "add", ".")
+    git(folder, "commit", "-m", "first")
+    (folder / "spec1.yml").write_text("name: others\n")
+    assert not commit.of(folder, [folder / "spec[1].yml"])["changed"]
+    (folder / "link").symlink_to("sub")
+    (folder / "link.yml").symlink_to("sub/spec.yml")
+    assert not commit.of(folder / "link", [folder / "link/spec.yml"])["changed"]
+    assert not commit.of(folder, [folder / "link.yml"])["changed"]
+    assert not commit.of(folder / "sub", [folder / "sub/../full.cfg"])["changed"]
 
 
 def test_without_git_there_is_no_commit(folder, monkeypatch):

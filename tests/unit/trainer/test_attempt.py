@@ -317,16 +317,16 @@ def test_data_that_changed_since_it_was_submitted_fails_the_run(aws, attempt, wa
     aws.s3.put_object(Bucket="bucket", Key=wanted["data"]["dev"]["key"], Body=b"other")
     settings = aws.start(wanted)
     assert attempt(settings) == states.EXIT_WRONG_INPUT
-    assert "has the sha256 d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa, not" in failure(
-        aws, settings
-    )
+    told = failure(aws, settings)
+    assert "has the sha256 d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa, not" in told
+    assert "Put the right file in its place; or delete it, and submit" in told
 
 
 def test_data_that_is_gone_fails_the_run(aws, attempt, wanted):
     aws.s3.delete_object(Bucket="bucket", Key=wanted["data"]["dev"]["key"])
     settings = aws.start(wanted)
     assert attempt(settings) == states.EXIT_WRONG_INPUT
-    assert " is gone. Submit the spec again" in failure(aws, settings)
+    assert " is gone. Put that file back there; or submit the spec again" in failure(aws, settings)
 
 
 def test_a_wrong_config_fails_the_run_with_its_section(aws, attempt, wanted):

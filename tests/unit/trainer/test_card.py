@@ -1,7 +1,8 @@
 """The card of a really trained version: its figures, its plots, and how it looks in a browser offline.
 
 Cases: the figures are the manifest's; plots are SVG without styles of their own; texts are escaped; strange
-labels; many labels; nothing found; desktop and phone, light and dark; and a page that cannot be made.
+labels; many labels, on paper too; nothing found; texts from right to left; desktop and phone, light and dark;
+and a page that cannot be made.
 """
 
 import json
@@ -141,6 +142,28 @@ def test_many_labels_and_nothing_found(trained, usual):
     assert "not known" in page
 
 
+def test_the_strongest_colour_of_the_confusion_leaves_its_number_readable():
+    style = (card_page._HERE / card_page._STYLE).read_text()
+    svg = plots.confusion({"labels": ["PER"], "counts": [[40, 0], [0, 0]]})
+    (share,) = map(float, re.findall(r'fill-opacity="([\d.]+)"', svg))
+
+    def luminance(channels):
+        linear = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
+        return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    for ink, one, paper in zip(*(colours(style, name) for name in ("ink", "one", "card")), strict=True):
+        behind = [share * above + (1 - share) * below for above, below in zip(one, paper, strict=True)]
+        light, dark = sorted(map(luminance, (ink, behind)), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5
+
+
+def colours(style, name):
+    """A colour of the style sheet as it is by day, at night and on paper: red, green and blue from 0 to 1."""
+    found = [one * 2 if len(one) == 3 else one for one in re.findall(rf"--{name}: #(\w+)", style)]
+    assert len(found) == 3
+    return [[int(one[at : at + 2], 16) / 255 for at in (0, 2, 4)] for one in found]
+
+
 # --- the page ---
 
 
@@ -246,6 +269,49 @@ def test_it_fits_and_can_be_read(visit, hostile, scheme, options):
     fills = page.eval_on_selector_all("svg text", "all => all.map(one => getComputedStyle(one).fill)")
     assert len(set(fills)) <= 2
     assert ("rgb(29, 34, 43)" in fills) == (scheme == "light")
+
+
+def test_texts_from_right_to_left_turn_no_label_around(visit, trained):
+    override, hebrew = "\N{RIGHT-TO-LEFT OVERRIDE}", "\N{HEBREW LETTER ALEF}" * 4
+    errors = [
+        {"line": 1, "text": text, "gold": [], "found": [[0, 4, "PER", 0.98]]}
+        for text in (f"{hebrew} {hebrew}", f"Adas{override}eve")
+    ]
+    errors[1]["found"] = [[4, 8, "ORG", 0.98]]
+    manifest = trained["manifest"] | {"labels": [override, "PER"]}
+    page = visit(card_page.page(trained | {"errors": errors, "manifest": manifest}))
+    marks = page.eval_on_selector_all(
+        "header p, .error mark b",
+        """all => all.map(one => {
+            const place = (at) => {
+                const range = document.createRange();
+                range.setStart(one.lastChild, at);
+                range.setEnd(one.lastChild, at + 1);
+                return range.getBoundingClientRect().left;
+            };
+            return place(4) - place(1);
+        })""",
+    )
+    assert len(marks) == 3 and min(marks) > 0
+    text, label = page.eval_on_selector(
+        ".error mark",
+        """one => {
+            const range = document.createRange();
+            range.selectNodeContents(one.firstChild);
+            return [range, one.lastChild].map(part => part.getBoundingClientRect());
+        }""",
+    )
+    assert label["right"] + 3 < text["left"]
+
+
+def test_many_labels_are_all_on_the_paper(visit, trained):
+    labels = [f"LABEL{n}" for n in range(40)]
+    counts = [[0] * 41 for _ in range(41)]
+    manifest = trained["manifest"] | {"confusion": {"labels": labels, "counts": counts}}
+    page = visit(card_page.page(trained | {"manifest": manifest}), viewport={"width": 720, "height": 1000})
+    page.emulate_media(media="print")
+    cut = page.eval_on_selector_all(".wide", "all => all.map(one => one.scrollWidth - one.clientWidth)")
+    assert max(cut) == 0
 
 
 # --- a page that cannot be made ---

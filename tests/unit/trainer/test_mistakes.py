@@ -67,6 +67,22 @@ def test_of_a_long_text_the_surroundings_of_the_first_mistake_are_shown(scored):
     assert shown["found"] == []
 
 
+@pytest.mark.parametrize("at", [0, 3000, 5996])
+def test_a_long_text_without_spaces_is_cut_too(scored, at):
+    text = "x" * at + "\nAda\n" + "x" * (5996 - at)
+    (shown,) = worst([example(text, [("Ada", "PER")], [])])
+    assert 100 < len(shown["text"]) <= 700 and shown["text"] in text
+    ((start, end, label),) = shown["gold"]
+    assert (shown["text"][start:end], label) == ("Ada", "PER")
+
+
+def test_a_mistake_is_shown_whole_however_long_it_is(scored):
+    name = "Ada " * 199 + "Ada"
+    text = "Rome " * 100 + name + " sings" * 100
+    (shown,) = worst([example(text, [(name, "PER")], [])])
+    assert [shown["text"][start:end] for start, end, _ in shown["gold"]] == [name]
+
+
 def test_no_more_than_thirty(scored):
     scored |= {"Ada": 0.5, "Bob": 0.9}
     some = [example("Ada sings", [], [("Ada", "PER")])] * 60 + [

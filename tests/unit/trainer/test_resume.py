@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from botocore.exceptions import ClientError
@@ -244,6 +245,15 @@ def test_a_failed_attempt_that_is_tried_again_goes_on(aws, attempt, spec, monkey
     ]
     assert checkpoints(aws, settings) == []
     assert "checkpoint" not in aws.runs.get(settings.run_id)
+
+
+def test_the_seconds_of_all_attempts_are_the_versions(aws, attempt, interrupt, spec, monkeypatch):
+    settings, real = aws.start(spec), time.monotonic
+    with monkeypatch.context() as later, pytest.raises(Interrupted):
+        interrupt(settings, 10, meanwhile=lambda: later.setattr(time, "monotonic", lambda: real() + 3600))
+    assert attempt(following(aws, settings)) == states.EXIT_DONE
+    card = json.loads(aws.read(names.model_prefix("people", 1) + names.CARD))
+    assert 3600 < card["curve"][-1]["seconds"] <= card["manifest"]["seconds"] < 3700
 
 
 def test_a_retry_goes_on_from_the_checkpoint_of_the_run_it_was_made_of(aws, attempt, interrupt, spec, capsys):
