@@ -9,6 +9,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # where support and chaos are
 
 from support import paths
+from support.aws_exercised import Exercised
 
 paths.put()
 ROOT = paths.ROOT
@@ -26,6 +27,11 @@ os.environ.update(
 )
 for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_REGION"):
     os.environ.pop(name, None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """See the product's calls to AWS in every test."""
+    config.pluginmanager.register(Exercised(config))
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,7 @@ class ActionModule(ControlAction):
         counts = Counter(letter.verdict for letter in letters)
         would = " (check mode: nothing was done)" if self._task.check_mode and letters else ""
         self.say(f"{counted(counts)}{would}" if letters else "the dead letter queue is empty")
-        sent = [letter.run_id for letter in letters if letter.verdict == dead_letters.SENT]
+        sent = [letter.run_id for letter in letters if letter.run_id and letter.verdict == dead_letters.SENT]
         if sent and not self._task.check_mode:
             asleep = wake(aws, params["prefix"], sent[-1], names.EVENT_RUN_SUBMITTED)
             if asleep:

@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 from ..module_utils.contract.errors import UserError
 from ..modules.ecr_image import DOCUMENTATION
-from ..plugin_utils import ecr
+from ..plugin_utils import ecr, origin
 from ..plugin_utils.action import ControlAction
 from ..plugin_utils.session import Aws
+
+_COLLECTION = Path(__file__).resolve().parents[2]
 
 
 class ActionModule(ControlAction):
@@ -50,6 +53,7 @@ class ActionModule(ControlAction):
             self.say(f"    {line}")
 
         self.say(f"  building {reference}")
-        ecr.build(engine, params["context"], reference, [*base, *params["build_arguments"]], say)
+        arguments = [*base, *params["build_arguments"]]
+        ecr.build(engine, params["context"], reference, origin.labels(_COLLECTION), arguments, say)
         self.say(f"  pushing {reference}")
         ecr.push(engine, reference, authorization, say)

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..module_utils.contract.errors import UserError
 from ..module_utils.contract.models import Model, Models
+from ..module_utils.contract.runs import Runs
 from ..modules.model_info import DOCUMENTATION
 from ..plugin_utils import evaluation, gate, lineage, model_comparison, model_report, registry
 from ..plugin_utils.action import ControlAction
@@ -30,14 +31,15 @@ class ActionModule(ControlAction):
         wanted, other = params["model"] or "", params["with"]
         if other and not wanted:
             raise UserError("one model alone is named", "with", "Give model too, the version to compare.")
-        training = aws.parameters(params["prefix"], "training", ["bucket", "models_table"])
+        training = aws.parameters(params["prefix"], "training", ["bucket", "models_table", "runs_table"])
         table, bucket = Models(aws.table(training["models_table"])), training["bucket"]
+        runs = Runs(aws.table(training["runs_table"]))
         served = serving(aws, params["prefix"])
         found: dict[str, Any]
         if other:
             lines, found = _two(aws, table, bucket, served, (wanted, other))
         elif ":" in wanted or "@" in wanted:
-            lines, found = _one(aws, table, bucket, served, wanted, params["config"])
+            lines, found = _one(aws, table, runs, bucket, served, wanted, params["config"])
         else:
             models = registry.listed(table, served, wanted or None)
             none = str(registry.no_model(wanted)) if wanted else "no models"
@@ -49,11 +51,12 @@ class ActionModule(ControlAction):
 
 
 def _one(
-    aws: Aws, table: Models, bucket: str, served: Served, wanted: str, config: bool
+    aws: Aws, table: Models, runs: Runs, bucket: str, served: Served, wanted: str, config: bool
 ) -> tuple[Iterable[str], dict[str, Any]]:
     """A version in full: the lines that tell it, and what the task returns."""
     record = registry.resolve(table, wanted)
-    model = _listed(table, served, record)
+    made_by = runs.get(record["run"]) or {}
+    model = _listed(table, served, record) | {"cost": made_by.get("cost")}
     manifest = lineage.manifest(aws, bucket, record)
     moves = registry.moves(table, record)
     history = [{"alias": alias} | move for alias, move in moves]
@@ -84,7 +87,7 @@ def _apart(
 ) -> gate.Difference | None:
     """How far apart two versions are on the held-out data of one of them, where both were evaluated on it."""
     for manifest in manifests:
-        found = [evaluation.recorded_on(aws, bucket, record, manifest) for record in records]
-        if all(found):
-            return gate.compare(*(counts for _, counts in found))
+        ours, theirs = (evaluation.recorded_on(aws, bucket, record, manifest) for record in records)
+        if ours and theirs:
+            return gate.compare(ours[1], theirs[1])
     return None

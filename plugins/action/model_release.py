@@ -11,8 +11,9 @@ from ..module_utils.contract.errors import UserError
 from ..modules.model_release import DOCUMENTATION
 from ..plugin_utils import gate, service
 from ..plugin_utils.action import ControlAction
+from ..plugin_utils.delivery import Order
 from ..plugin_utils.deployment import open_deployment
-from ..plugin_utils.release import Order, release, withdraw
+from ..plugin_utils.release import release, withdraw
 from ..plugin_utils.session import Aws, NotDeployed
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from ..modules.model_rollback import DOCUMENTATION
 from ..plugin_utils.action import ControlAction
+from ..plugin_utils.delivery import Order
 from ..plugin_utils.deployment import open_deployment
-from ..plugin_utils.release import Order, rollback
+from ..plugin_utils.release import rollback
 from ..plugin_utils.session import Aws
 
 

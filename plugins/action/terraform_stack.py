@@ -41,8 +41,8 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Do the task; what a user can put right comes back as a failed result with one message."""
-        result = super().run(tmp, task_vars)
-        _, parameters = self.validate_argument_spec(aws_argument_spec() | OPTIONS)
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        __, parameters = self.validate_argument_spec(aws_argument_spec() | OPTIONS)
         try:
             return result | self._apply(parameters, check=self._task.check_mode)
         except UserError as error:

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from ..module_utils.contract.errors import UserError
-from ..module_utils.contract.runs import Runs
+from ..module_utils.contract.runs import Run, Runs
 from ..modules.training_run_log import DOCUMENTATION
 from ..plugin_utils import listing, logs
 from ..plugin_utils.action import ControlAction
@@ -39,14 +39,14 @@ class ActionModule(ControlAction):
 
         attempt = logs.chosen(run, params["attempt"])
         lines = open_stream(attempt).last(params["lines"]) if attempt else []
-        if lines:
+        if attempt and lines:
             self.say(f"run {run_id} of {run['name']}, attempt {attempt.number}, {attempt.stream} in {group}:")
         else:
             self.say(f"run {run_id} of {run['name']}: {logs.no_lines(run, attempt)}")
         for line in lines:
             self.say(line)
         if params["follow"]:
-            run = logs.follow(lambda: runs.get(run_id), open_stream, attempt, self.say)
+            run = logs.follow(lambda: cast(Run, runs.get(run_id)), open_stream, attempt, self.say)
             self.say(f"run {run_id} has {run['state']}: {listing.told(run) or run.get('model')}")
         return {
             "changed": False,

@@ -11,6 +11,8 @@ version_added: 0.1.0
 description:
   - Looks for the tag in the repository, and builds and pushes the image only where it is not there yet.
   - Prints what the engine prints while it builds and pushes.
+  - The image is labelled with the collection's version, and in a git checkout with the commit. Neither is
+    part of the tag, so that an image keeps the labels of when its content was first built.
   - The login that ECR gives is used for this push alone, and is never on a command line.
   - community.docker builds and pushes too, but cannot ask ECR for a login or for the digest of a tag, and its
     BuildKit module needs a plugin of Docker's that podman and Debian's own Docker lack.

@@ -58,7 +58,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 models:
-  description: The versions, in the order of their names, the newest first; or O(model), then O(with).
+  description:
+    - The versions, in the order of their names, the newest first; or O(model), then O(with).
+    - One version that is shown has C(cost) besides, what its run has cost in USD by attempts; null where that
+      is not known.
   type: list
   elements: dict
   returned: success

@@ -12,6 +12,8 @@ description:
   - Reads the runs of a deployment, newest first, or one of them.
   - Not every run trains a new version. One that evaluates a version or trains it once more has a C(purpose),
     and what it found in C(result).
+  - C(cost) has what each attempt that is over has cost, in USD, if it had an instance - the price of the
+    whole instance from the pull of the image to the end of the task. On the local AWS no instance is known.
 options:
   run:
     description:

@@ -32,7 +32,8 @@ def argument_spec(documentation: str) -> dict[str, Any]:
         name: {rule: option[rule] for rule in _OPTION_RULES if rule in option}
         for name, option in documented.items()
     }
-    return aws_argument_spec() | own
+    spec: dict[str, Any] = aws_argument_spec() | own
+    return spec
 
 
 class ControlAction(ActionBase):
@@ -45,8 +46,8 @@ class ControlAction(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Do the task; what a user can put right comes back as a failed result with one message."""
-        result = super().run(tmp, task_vars)
-        _, params = self.validate_argument_spec(argument_spec(self.documentation))
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        __, params = self.validate_argument_spec(argument_spec(self.documentation))
         try:
             aws = Aws(params)
             try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from ..module_utils.contract import causes, states
 from ..module_utils.contract.errors import UserError
@@ -35,7 +36,7 @@ def cancel(runs: Runs, run_id: str, reason: str, dry: bool = False) -> tuple[Run
     """
     run, raced = _read(runs, run_id), False
     if run["state"] in _CANCELLABLE:
-        ended = {"cause": causes.CANCELLED, "reason": reason, "ended": now()}
+        ended: dict[str, Any] = {"cause": causes.CANCELLED, "reason": reason, "ended": now()}
         if dry:
             return run, True
         if runs.move(run_id, _CANCELLABLE, states.CANCELLED, **ended):

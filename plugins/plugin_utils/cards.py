@@ -24,7 +24,8 @@ def fetch(aws: Aws, bucket: str, record: Model) -> bytes:
     label = names.model_label(record["name"], record["version"])
     key = names.model_prefix(record["name"], record["version"]) + names.CARD_PAGE
     try:
-        return aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+        page: bytes = aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+        return page
     except aws_errors() as error:
         if is_missing(error):
             what = f"it has no page: there is no s3://{bucket}/{key}"
@@ -55,8 +56,9 @@ def keep(path: Path, page: bytes) -> None:
         raise UserError(f"the card cannot be written there ({error.strerror})", str(path), fix) from error
 
 
-def show(path: Path, environment: Mapping[str, str] = os.environ, platform: str = sys.platform) -> bool:
+def show(path: Path, environment: Mapping[str, str] | None = None, platform: str = sys.platform) -> bool:
     """Open a file in the browser, if there is a display to show it on. Returns whether one was opened."""
+    environment = os.environ if environment is None else environment
     if platform != "darwin" and not any(environment.get(name) for name in _DISPLAYS):
         return False  # else a browser of the terminal would take it over
     return webbrowser.open(path.resolve().as_uri())

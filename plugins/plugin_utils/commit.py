@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The nerforge authors
 # GNU General Public License v3.0+ (see plugins/COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The git commit that a spec stands in."""
+"""The git commit that a spec, or the collection itself, stands in."""
 
 from __future__ import annotations
 
@@ -31,6 +31,17 @@ def of(folder: Path, files: Iterable[Path]) -> dict[str, Any] | None:
     if commit is None:
         return None
     return {"id": commit.strip(), "changed": not all(_is_committed(folder, file) for file in files)}
+
+
+def described(folder: Path) -> str | None:
+    """The commit that a checkout is at, in hexadecimal, and ``-dirty`` where a file has changed since.
+
+    None where the folder is no checkout of its own, or there is no git or no commit yet.
+    """
+    if not (folder / ".git").exists():
+        return None  # whatever repository it lies in is not its own
+    told = _git(folder, "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty")
+    return told and told.strip()
 
 
 def _is_committed(folder: Path, file: Path) -> bool:

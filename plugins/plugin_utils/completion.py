@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from ..module_utils.contract import names, states
 from ..module_utils.contract.errors import UserError
 from ..module_utils.contract.runs import Run, Runs
@@ -41,7 +43,7 @@ def completed(aws: Aws, deployment: dict[str, str], run_id: str, say: Say, inter
     """
     runs = Runs(aws.table(deployment["runs_table"]))
     say(f"following run {run_id}")
-    run = watch(lambda: runs.get(run_id), say, interval)
+    run = watch(lambda: cast(Run, runs.get(run_id)), say, interval)
     if run["state"] != states.SUCCEEDED:
         _tell_log(aws, deployment["trainer_log_group"], run, say)
         raise RunFailed(run, deployment["trainer_log_group"])

@@ -10,11 +10,12 @@ import hashlib
 import http.client
 import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+from ansible.module_utils.urls import open_url
 
 from ..module_utils.contract import corpus, names
 from ..module_utils.contract.errors import UserError
@@ -28,12 +29,12 @@ _GONE = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
 
 @dataclass(frozen=True)
 class Dataset:
-    """One verified file of examples.
+    """One verified file: of examples, or a transformer's archive.
 
     Parameters
     ----------
-    part:
-        ``train``, ``dev``, ``test`` or ``all``.
+    field:
+        The spec's field that names it, such as ``data.train``.
     origin:
         Where the spec has it from, without secrets.
     path:
@@ -41,14 +42,19 @@ class Dataset:
     sha256:
         Its checksum.
     format:
-        ``conll``, ``jsonl`` or ``spacy``.
+        ``conll``, ``jsonl`` or ``spacy``; ``tar`` of an archive.
     """
 
-    part: str
+    field: str
     origin: str
     path: Path
     sha256: str
     format: str
+
+    @property
+    def part(self) -> str:
+        """Which part of the data it is: ``train``, ``dev``, ``test`` or ``all``."""
+        return self.field.rpartition(".")[2]
 
     @property
     def name(self) -> str:
@@ -58,7 +64,7 @@ class Dataset:
     @property
     def where(self) -> str:
         """What errors in it begin with."""
-        return f"data.{self.part}: {self.name}"
+        return f"{self.field}: {self.name}"
 
     @property
     def key(self) -> str:
@@ -105,13 +111,20 @@ class Shelf:
         self._folder, self._scratch, self._data_dir = folder, scratch, data_dir
 
     def find(self, part: str, source: dict[str, str]) -> Dataset:
-        """The source's file, on this machine and verified.
+        """A part's file, on this machine and verified.
 
         Raises UserError if it cannot be had, or is not the one whose checksum the spec gives.
         """
+        return self._find(f"data.{part}", source, source.get("format"))
+
+    def find_archive(self, field: str, source: dict[str, str]) -> Dataset:
+        """The tar that a field names, in the same way."""
+        return self._find(field, source, "tar")
+
+    def _find(self, field: str, source: dict[str, str], format: str | None) -> Dataset:
         origin, wanted = public(source["from"]), source.get("sha256")
-        where = f"data.{part}: {PurePosixPath(origin).name}"
-        format = source.get("format") or _format(origin, where)
+        where = f"{field}: {PurePosixPath(origin).name}"
+        format = format or _format(origin, where)
         path = wanted and (self._copies.get(wanted) or (self._bucket and self._uploaded(wanted, format)))
         path = path or self._fetch(source["from"], where)
         found = checksum(path)
@@ -121,7 +134,7 @@ class Shelf:
                 where,
                 "Get the file the spec means, or give this one's sha256.",
             )
-        return Dataset(part, origin, path, found, format)
+        return Dataset(field, origin, path, found, format)
 
     def keep(self, dataset: Dataset) -> bool:
         """Put the file into the bucket, unless it is there. Returns whether it had to be uploaded."""
@@ -153,7 +166,7 @@ class Shelf:
 
     def _uploaded(self, wanted: str, format: str) -> Path | None:
         key = names.dataset_key(wanted, f".{format}")
-        return self._download(self._bucket, key) if self._has(key) else None
+        return self._download(self._bucket, key) if self._bucket and self._has(key) else None
 
     def _fetch(self, origin: str, where: str) -> Path:
         if origin.startswith("https://"):
@@ -161,8 +174,9 @@ class Shelf:
             download(origin, target, where, self._say)
             return target
         if origin.startswith("s3://"):
-            bucket, _, key = origin.removeprefix("s3://").partition("/")
+            bucket, __, key = origin.removeprefix("s3://").partition("/")
             return self._given_object(bucket, key, origin, where)
+        path: Path | str
         try:
             path = self._folder / Path(origin).expanduser()
             if path.is_file():
@@ -216,9 +230,11 @@ def download(url: str, target: Path, where: str, say: Say) -> None:
     """Fetch ``url`` into the file ``target``. Raises UserError, at ``where``, if it cannot be had."""
     shown = public(url)
     fix = "Check the address and the network, or give data_dir=FOLDER, a folder that holds the file."
-    request = urllib.request.Request(url, headers={"User-Agent": "nerforge"})
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer, target.open("wb") as file:
+        with (
+            open_url(url, http_agent="nerforge", timeout=_TIMEOUT) as answer,
+            target.open("wb") as file,
+        ):
             total = answer.headers.get("Content-Length")
             say(f"downloading {shown}{f' ({size(int(total))})' if total else ''}")
             progress = Progress(

@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 from ..module_utils.contract import names, states, ulid
 from ..module_utils.contract.runs import Run, Runs
@@ -108,7 +108,7 @@ class DeadLetters:
             MaxNumberOfMessages=_AT_ONCE,
             VisibilityTimeout=_OUT_OF_SIGHT,
             WaitTimeSeconds=1,  # without a wait SQS may overlook some
-            AttributeNames=["SentTimestamp"],
+            MessageSystemAttributeNames=["SentTimestamp"],
             MessageAttributeNames=["reason"],
         ).get("Messages"):
             new = [message for message in received if message["MessageId"] not in seen]
@@ -122,7 +122,7 @@ class DeadLetters:
         runs = self._runs.get_many({run_id for run_id in named if run_id})
         for message, run_id in zip(batch, named, strict=True):
             reason = message.get("MessageAttributes", {}).get("reason", {}).get("StringValue")
-            verdict, why = self._verdict(message["Body"], run_id, runs.get(run_id))
+            verdict, why = self._verdict(message["Body"], run_id, runs.get(run_id) if run_id else None)
             yield Letter(
                 id=message["MessageId"],
                 run_id=run_id,
@@ -148,7 +148,7 @@ class DeadLetters:
             return False
         if letter.verdict == SENT:
             # Not the body as it was: what was wrong with it would bring it back here.
-            body = names.message_body(letter.run_id)
+            body = names.message_body(cast(str, letter.run_id))
             self._sqs.send_message(QueueUrl=self._queue_url, MessageBody=body)
         self._sqs.delete_message(QueueUrl=self._dead_letter_queue_url, ReceiptHandle=message["ReceiptHandle"])
         return True

@@ -59,7 +59,8 @@ def run(spec: dict[str, Any], examples: dict[str, list[Example]], folder: Path, 
     )
     ended = False
     with process:
-        for line in filter(str.strip, process.stdout):
+        lines: Any = process.stdout
+        for line in filter(str.strip, lines):
             ended |= line.strip() == _END
             say(f"    {line.rstrip()}")
     if process.returncode not in (0, _FOUND_FAULTS) or not ended:
@@ -84,7 +85,7 @@ def _written(spec: dict[str, Any], examples: dict[str, list[Example]], folder: P
         docs = DocBin()
         for example in examples[part]:
             words = example.words
-            doc = nlp.make_doc(example.text) if words is None else Doc(nlp.vocab, words=words)
+            doc = nlp.make_doc(example.text) if words is None else Doc(nlp.vocab, words=list(words))
             spans = (
                 doc.char_span(*alignment.trimmed(example.text, start, end), label=label)
                 for start, end, label in example.spans

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from ..module_utils.contract import names
 from ..module_utils.contract.errors import UserError
@@ -114,6 +114,11 @@ class Aim:
         """Whether the alias is to be moved."""
         return self.record is not None and self.record["version"] != self.pointed_at
 
+    @property
+    def target(self) -> Record:
+        """The version's record, where there is one: where an alias moves, there is."""
+        return cast(Record, self.record)
+
 
 Find = Callable[[Standing], Aim]
 
@@ -156,10 +161,10 @@ class Delivery:
         claim = self._claim(aim)
         standing = self._look()  # once more: only now does nobody else move the alias
         aim = find(standing)
-        rolls, _ = self._rolls(aim, standing)
+        rolls, __ = self._rolls(aim, standing)
         if rolls and aim.kind == ROLLBACK and undo(self._deployment.service, self._order.timeout, self._say):
             standing = self._look()
-            rolls, _ = self._rolls(aim, standing)
+            rolls, __ = self._rolls(aim, standing)
         return _result(aim, standing, rolls, self._see_through(aim, standing, claim, rolls))
 
     def _look(self) -> Standing:
@@ -170,7 +175,7 @@ class Delivery:
     def _rolls(self, aim: Aim, standing: Standing) -> tuple[bool, NoKeys | None]:
         """Whether there is anything to roll out, and what the API keys lack. Raises that if both are so."""
         rolls = aim.wanted.model is not None and not (standing.current == aim.wanted and standing.is_settled)
-        _, locked_out = self._deployment.edition()
+        __, locked_out = self._deployment.edition()
         if rolls and locked_out:
             raise locked_out
         return rolls, locked_out
@@ -197,14 +202,15 @@ class Delivery:
         if not is_kept:
             self._make_way(aim, rollout)
         elif aim.moves:
-            self._say(f"{aim.record['name']}@{self._order.alias} is {aim.wanted.model}")
+            self._say(f"{aim.target['name']}@{self._order.alias} is {aim.wanted.model}")
         standing = self._look()
         if claim.is_ours and standing.current.model != aim.wanted.model and claim.is_kept():
             # One that gave way to ours has put the service back to what our alias said until now.
             self._say(f"{standing.current.model} is being put back by another release: once more")
-            aim = replace(aim, pointed_at=aim.record["version"])
+            aim = replace(aim, pointed_at=aim.target["version"])
             return self._see_through(aim, standing, claim, True)
-        return standing.rollout["taskDefinition"]
+        revision: str = standing.rollout["taskDefinition"]
+        return revision
 
     def _begin(self, aim: Aim, standing: Standing, claim: Claim) -> Rollout:
         deployment, wanted = self._deployment, aim.wanted
@@ -226,7 +232,7 @@ class Delivery:
         """Move the alias, if it is to be moved. Returns whether no other release has come between."""
         if not aim.moves:
             return claim.finish()
-        name, version, before, order = aim.record["name"], aim.record["version"], aim.pointed_at, self._order
+        name, version, before, order = aim.target["name"], aim.target["version"], aim.pointed_at, self._order
         move = (name, order.alias, version, before, aim.kind, order.by, order.forced, claim.found["id"])
         while claim.is_kept():  # two transactions at once may refuse each other
             if self._deployment.models.move_alias(*move):
@@ -244,15 +250,18 @@ class Delivery:
         if not aim.moves:
             return True
         # The answer to a write may have been lost, and not the write.
-        return self._deployment.pointed_at(aim.record["name"], self._order.alias) != aim.record["version"]
+        points_at = self._deployment.pointed_at(aim.target["name"], self._order.alias)
+        return bool(points_at != aim.target["version"])
 
     def _undone(self, aim: Aim, rollout: Rollout, error: Exception) -> Exception:
         """Put the service back, if that is to be; returns the error, with what the service goes on with."""
+        # Such as credentials that have run out since.
+        hindrances: tuple[type[Exception], ...] = (UserError, *aws_errors())
         try:
             if not self._is_to_be_undone(aim, error):
                 return error
             kept = f"{rollout.put_back()}, and the alias is unmoved"
-        except (UserError, *aws_errors()) as hindrance:  # such as credentials that have run out since
+        except hindrances as hindrance:
             kept = (
                 f"It could not be put back ({hindrance}): once that is mended, models.yml tells what is "
                 "served, and rollback.yml goes back to what the alias says"
@@ -265,7 +274,7 @@ class Delivery:
     def _make_way(self, aim: Aim, rollout: Rollout | None) -> None:
         """Leave the service to the release that claimed it since. Raises UserError unless it is the same."""
         kept = f"{rollout.put_back()}. " if rollout else ""
-        claimed = self._deployment.models.claimed()
+        claimed: Any = self._deployment.models.claimed()
         at = self._deployment.pointed_at(claimed["of"], claimed["alias"])
         if at and names.model_label(claimed["of"], at) == aim.wanted.model:
             return

@@ -102,7 +102,8 @@ class Site:
     def function(self) -> dict[str, Any]:
         """The dispatcher's function, as Lambda has it."""
         name = self.training["dispatcher_function_name"]
-        return self.aws.client("lambda").get_function_configuration(FunctionName=name)
+        function: dict[str, Any] = self.aws.client("lambda").get_function_configuration(FunctionName=name)
+        return function
 
     @property
     def cap(self) -> int:
@@ -149,7 +150,7 @@ def task_definition(site: Site) -> Found:
 def trainer_image(site: Site) -> Found:
     """The image that the task definition names can be had."""
     containers = _trainer(site)["containerDefinitions"]
-    image = next(item["image"] for item in containers if item["name"] == names.TRAINER_CONTAINER)
+    (image,) = (item["image"] for item in containers if item["name"] == names.TRAINER_CONTAINER)
     repository = site.training["trainer_repository_url"]
     fix = "Run deploy.yml, which makes it again."
     if image.startswith((f"{repository}:", f"{repository}@")):
@@ -160,7 +161,7 @@ def trainer_image(site: Site) -> Found:
     elif site.images is None:
         yield OK, f"{image} is not in this deployment's ECR: it was not looked for", ""
     else:
-        name, _, tag = image.rpartition("/")[2].partition(":")
+        name, __, tag = image.rpartition("/")[2].partition(":")
         recipe = site.images / name / tag / "image.json"
         if recipe.is_file():
             yield OK, f"{image} runs as a process of this machine: {recipe}", ""
@@ -235,7 +236,10 @@ def schedule(site: Site) -> Found:
     rules = site.aws.client("events").list_rules(NamePrefix=f"{name}-")["Rules"]
     for rule in rules:
         if rule["State"] == "DISABLED":
-            yield WRONG, f"the rule {rule['Name']} is disabled", "Run deploy.yml, which enables it."
+            fix = (
+                "Run deploy.yml, which enables it, unless nerforge_training_variables has dispatcher: false."
+            )
+            yield WRONG, f"the rule {rule['Name']} is disabled", fix
     if not any(rule.get("ScheduleExpression") for rule in rules):
         yield WRONG, f"no rule calls {name} each minute", _DEPLOY
     elif all(rule["State"] != "DISABLED" for rule in rules):
@@ -314,7 +318,7 @@ def stuck_runs(site: Site) -> Found:
     now = datetime.datetime.now(datetime.UTC)
     stuck = [run for run in site.active if life.is_stuck(run, now)]
     for run in stuck:
-        silent = age((now - life.last_sign(run)).total_seconds())
+        silent = age((now - (life.last_sign(run) or now)).total_seconds())
         what = (
             f"run {run['run_id']} ({run['name']}): no sign of life for {silent}: {run['state']}, {told(run)}"
         )
@@ -507,7 +511,9 @@ def _stack(aws: Aws, prefix: str, stack: str, published: dict[str, dict[str, str
 
 def _trainer(site: Site) -> dict[str, Any]:
     family = site.function["Environment"]["Variables"]["TASK_DEFINITION"]
-    return site.aws.client("ecs").describe_task_definition(taskDefinition=family)["taskDefinition"]
+    answer = site.aws.client("ecs").describe_task_definition(taskDefinition=family)
+    definition: dict[str, Any] = answer["taskDefinition"]
+    return definition
 
 
 def _is_in_ecr(site: Site, version: str) -> bool:

@@ -25,9 +25,11 @@ _LAST_LINES = 5
 def repository_uri(ecr: Any, repository: str) -> str | None:
     """The repository's URI, ``<registry>/<repository>``, or None if there is no such repository."""
     try:
-        return ecr.describe_repositories(repositoryNames=[repository])["repositories"][0]["repositoryUri"]
+        found = ecr.describe_repositories(repositoryNames=[repository])["repositories"]
     except ecr.exceptions.RepositoryNotFoundException:
         return None
+    uri: str = found[0]["repositoryUri"]
+    return uri
 
 
 def digest(ecr: Any, repository: str, tag: str) -> str | None:
@@ -38,10 +40,18 @@ def digest(ecr: Any, repository: str, tag: str) -> str | None:
 
 def authorization(ecr: Any) -> str:
     """What the registry takes as a login for the next twelve hours, as engines write it into their files."""
-    return ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
+    token: str = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
+    return token
 
 
-def build(engine: list[str], context: str, reference: str, arguments: list[str], say: Say) -> None:
+def build(
+    engine: list[str],
+    context: str,
+    reference: str,
+    labels: Mapping[str, str],
+    arguments: list[str],
+    say: Say,
+) -> None:
     """Build the folder ``context`` as ``reference``.
 
     Parameters
@@ -52,6 +62,8 @@ def build(engine: list[str], context: str, reference: str, arguments: list[str],
         The folder, with its Dockerfile.
     reference:
         The image's name and tag.
+    labels:
+        What the image says of itself.
     arguments:
         More arguments of the build.
     say:
@@ -61,7 +73,8 @@ def build(engine: list[str], context: str, reference: str, arguments: list[str],
     """
     # The Dockerfiles mount secrets: a Docker of before 23.0 has to be told to use BuildKit for that.
     environment = os.environ | {"DOCKER_BUILDKIT": "1"}
-    _run([*engine, "build"], ["--tag", reference, *arguments, context], environment, say)
+    told = [word for name, value in labels.items() for word in ("--label", f"{name}={value}")]
+    _run([*engine, "build"], ["--tag", reference, *told, *arguments, context], environment, say)
 
 
 def push(engine: list[str], reference: str, authorization: str | None, say: Say) -> None:

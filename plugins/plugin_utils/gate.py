@@ -173,10 +173,10 @@ def _f(sums: Any) -> Any:
     return doubled / numpy.maximum(doubled + sums[:, 1] + sums[:, 2], 1)
 
 
-def _barely(value: float, bar: float, digits: int) -> str:
-    """By how much a value is short of its bar, where the digits shown of both do not tell."""
-    hidden = round(value, digits) == round(bar, digits) and value < bar - _EXACTLY
-    return f", and it is {bar - value:.1g} short" if hidden else ""
+def _barely(value: float, threshold: float, digits: int) -> str:
+    """By how much a value is short of its threshold, where the digits shown of both do not tell."""
+    hidden = round(value, digits) == round(threshold, digits) and value < threshold - _EXACTLY
+    return f", and it is {threshold - value:.1g} short" if hidden else ""
 
 
 def _signed(value: float) -> str:

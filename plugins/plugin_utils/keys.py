@@ -59,7 +59,8 @@ class Keys:
 
     def add(self, name: str, sha256: str) -> bool:
         """Record a key. Returns False, and records nothing, if another has the name."""
-        self._update("SET #keys = if_not_exists(#keys, :none)", **{":none": {}})
+        none: dict[str, Any] = {":none": {}}
+        self._update("SET #keys = if_not_exists(#keys, :none)", **none)
         # boto3 repeats a write whose answer was lost: a key that is there already may be this one.
         free = "attribute_not_exists(#keys.#name) OR #keys.#name = :sha256"
         return self._update("SET #keys.#name = :sha256", free, name, **{":sha256": sha256})
@@ -206,7 +207,7 @@ def _secret_edition(aws: Aws, secret: str) -> str:
         versions = manager.describe_secret(SecretId=secret).get("VersionIdsToStages", {})
     except manager.exceptions.ResourceNotFoundException:
         versions = {}
-    current = [version for version, stages in versions.items() if "AWSCURRENT" in stages]
+    current: list[str] = [version for version, stages in versions.items() if "AWSCURRENT" in stages]
     if not current:
         fix = "Make the secret, or name another in api_keys_secret_arn and deploy."
         raise NoKeys("the server takes its API keys from this secret, and it has no value", secret, fix)

@@ -19,7 +19,8 @@ def manifest(aws: Aws, bucket: str, record: Model) -> dict[str, Any]:
     """The manifest of a version. Raises UserError if it is gone."""
     key = f"{record['prefix']}{names.MANIFEST}"
     try:
-        return json.load(aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"])
+        found: dict[str, Any] = json.load(aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"])
+        return found
     except aws_errors() as error:
         if is_missing(error):
             raise _gone("manifest", bucket, key, record) from error
@@ -53,14 +54,14 @@ def spec_to_run(aws: Aws, bucket: str, manifest: dict[str, Any]) -> dict[str, An
     label = names.model_label(manifest["name"], manifest["version"])
     spec = manifest["spec"]
     specs.validate(spec, submitted=True)
-    for part, source in specs.sources(spec).items():
+    for field, source in specs.inputs(spec).items():
         try:
             aws.client("s3").head_object(Bucket=bucket, Key=source["key"])
         except aws_errors() as error:
             if is_missing(error):
                 raise UserError(
                     f"the data that {label} was made with is gone: s3://{bucket}/{source['key']}",
-                    f"data.{part}: {source['from']}",
+                    f"{field}: {source['from']}",
                     "Put that file back there; its sha256 is in its name.",
                 ) from error
             raise

@@ -45,7 +45,7 @@ def newest(runs: Runs, only: Iterable[str] = states.STATES, prefix: str = "") ->
     by_state = (runs.in_state(state, prefix=prefix, page=_AT_A_TIME) for state in only)
     merged = heapq.merge(*by_state, key=_run_id, reverse=True)
     # A run that moves while the states are read may be found in both.
-    return (next(same) for _, same in itertools.groupby(merged, key=_run_id))
+    return (next(same) for __, same in itertools.groupby(merged, key=_run_id))
 
 
 def find(runs: Runs, wanted: str) -> Run:
@@ -95,11 +95,12 @@ def runs_table(runs: Iterable[Run]) -> list[str]:
     """Runs, a line each; their ids are shortened to what tells these runs apart."""
     runs = list(runs)
     named = short(map(_run_id, runs))
-    rows = ((named[run["run_id"]], *_run_row(run)) for run in runs)
-    return table(("RUN", "MODEL", "STATE", "AGE", "STEP", "F", "REASON"), rows)
+    with_cost = any(map(_cost, runs))  # on the local AWS nothing costs
+    heads = ("RUN", "MODEL", "STATE", "AGE", "STEP", "F", *["USD"] * with_cost, "REASON")
+    return table(heads, ((named[run["run_id"]], *_run_row(run, with_cost)) for run in runs))
 
 
-def _run_row(run: Run) -> tuple[str, ...]:
+def _run_row(run: Run, with_cost: bool) -> tuple[str, ...]:
     progress = run.get("progress") or {}
     step = f"{progress['step']}/{progress['max_steps']}" if "step" in progress else ""
     scores = run.get("scores") or run.get("result") or {}  # of a run that makes no model
@@ -109,5 +110,12 @@ def _run_row(run: Run) -> tuple[str, ...]:
         age(seconds_since(run["created"])),
         step,
         score(scores.get("f", progress.get("f"))),
+        *[_cost(run)] * with_cost,
         told(run),
     )
+
+
+def _cost(run: Run) -> str:
+    """What the run's attempts have cost so far, as far as that is known."""
+    amount = (run.get("cost") or {}).get("usd")
+    return "" if amount is None else f"{amount:.2f}"

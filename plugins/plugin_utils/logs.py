@@ -120,7 +120,8 @@ class Stream:
 
     def _page(self, **request: Any) -> dict[str, Any] | None:
         try:
-            return self._logs.get_log_events(**self._where, **request)
+            page: dict[str, Any] = self._logs.get_log_events(**self._where, **request)
+            return page
         except self._logs.exceptions.ResourceNotFoundException:
             return None  # no line was written yet
 
@@ -156,7 +157,7 @@ def follow(
     for run in _looks(read, sleep, interval):
         since = since or max(run["attempt"], 1)
         for attempt in attempts(run, since):
-            if attempt != shown:
+            if stream is None or attempt != shown:
                 if stream:
                     _say_all(stream, say)
                 shown, stream, since = attempt, open_stream(attempt), attempt.number
@@ -218,7 +219,7 @@ def complaints(logs: Any, group: str, stream: str, lines: int = _LINES) -> list[
 
 def _complaint(line: str) -> str | None:
     """A line of a server's log in words; None if it is information."""
-    moment, _, written = line.partition("  ")
+    moment, __, written = line.partition("  ")
     try:
         record = json.loads(written)
         level, message = record["level"], record["message"]

@@ -76,7 +76,7 @@ def _figures(ours: Manifest, theirs: Manifest) -> Iterator[tuple[str, ...]]:
 
 
 def _row(name: str, ours: float | None, theirs: float | None) -> tuple[str, ...]:
-    apart = "" if None in (ours, theirs) else f"{round(ours - theirs, 3) + 0.0:+.3f}"
+    apart = "" if ours is None or theirs is None else f"{round(ours - theirs, 3) + 0.0:+.3f}"
     return name, score(ours), score(theirs), apart
 
 
@@ -104,7 +104,7 @@ def _data(manifest: Manifest) -> dict[str, Any]:
 
 
 def _config(manifest: Manifest) -> dict[str, str]:
-    parser = configparser.ConfigParser(interpolation=None, default_section="", delimiters=("=",))
+    parser: Any = configparser.ConfigParser(interpolation=None, default_section="", delimiters=("=",))
     parser.optionxform = str  # spaCy's names have both cases
     parser.read_string(manifest.get("config", ""))
     found = {
@@ -124,7 +124,7 @@ def _unlike(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, lis
 def _cells(values: Sequence[Any]) -> list[str]:
     """Two values that differ; where long ones begin alike, as images do, from where they part."""
     told = ["none" if value is None else shown(value) for value in values]
-    alike = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(*told, strict=False)))
+    alike = sum(1 for __ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(*told, strict=False)))
     if alike >= _WIDTH - 1:
         told = [f"…{text[alike - _BEFORE :]}" for text in told]
     return [cut(text, _WIDTH) for text in told]

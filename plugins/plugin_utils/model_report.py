@@ -14,7 +14,7 @@ from typing import Any
 
 from ..module_utils.contract import spec as specs
 from ..module_utils.contract.models import ROLLBACK, Move
-from .wording import WHOLE, WIDTH, age, clock, counted, moment, score, seconds_since, size, table
+from .wording import WHOLE, WIDTH, age, clock, counted, moment, score, seconds_since, size, table, usd
 
 Manifest = dict[str, Any]
 
@@ -108,7 +108,9 @@ def _serving(model: dict[str, Any]) -> str:
 def _made(model: dict[str, Any], manifest: Manifest) -> str:
     took = f", in {clock(manifest['seconds'])}" if manifest.get("seconds") else ""
     ago = age(seconds_since(model["created"]))
-    return f"{moment(model['created'])}, {ago} ago, by run {model['run']}{took}"
+    amount = (model.get("cost") or {}).get("usd")
+    cost = "" if amount is None else f", for {usd(amount)}"
+    return f"{moment(model['created'])}, {ago} ago, by run {model['run']}{took}{cost}"
 
 
 def _scores(scores: dict[str, Any]) -> Iterator[str]:

@@ -56,7 +56,7 @@ class Rule:
         """Those of the versions that go by the rule, oldest first within a name."""
         ordered = sorted(versions, key=lambda model: (model["name"], model["version"]))
         old: list[Model] = []
-        for _, same in itertools.groupby(ordered, key=lambda model: model["name"]):
+        for __, same in itertools.groupby(ordered, key=lambda model: model["name"]):
             of_one = list(same)
             old += of_one[: max(0, len(of_one) - self.keep)]
         return [model for model in old if seconds_since(model["created"]) >= self.older_than * _DAY]
@@ -123,8 +123,8 @@ def uses(models: Models, service: tuple[Service, str] | None, runs: Runs) -> Use
     found |= _released(*service) if service else {}
     for alias in models.all()[1]:
         name, at = alias["name"], f"{alias['name']}@{alias['alias']}"
-        for version in standing(models.history(name, alias["alias"]))[-1 - ROLLBACKS :]:
-            found[name, version] = f"{at} can be rolled back to it"
+        for number in standing(models.history(name, alias["alias"]))[-1 - ROLLBACKS :]:
+            found[name, number] = f"{at} can be rolled back to it"
         found[name, alias["version"]] = f"{at} points at it"
     return found
 

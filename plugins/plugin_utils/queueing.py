@@ -53,7 +53,7 @@ def enqueue(
         send(aws, deployment["queue_url"], run_id)
     except aws_errors() as error:
         reason = f"it could not be queued: {aws.explained(error)}"
-        ended = {"cause": causes.NOT_QUEUED, "reason": reason, "ended": now()}
+        ended: dict[str, Any] = {"cause": causes.NOT_QUEUED, "reason": reason, "ended": now()}
         # The answer alone may have been lost: a run that is QUEUED no more got its message through.
         if runs.move(run_id, states.QUEUED, states.FAILED, **ended):
             fix = f"Queue it again: retry.yml -e run={run_id}."

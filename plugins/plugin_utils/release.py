@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from ..module_utils.contract import names
 from ..module_utils.contract.errors import UserError
@@ -31,7 +31,7 @@ def release(deployment: Deployment, order: Order, say: Say) -> dict[str, Any]:
     delivery = Delivery(deployment, order, say)
     if order.model == SERVING:
         return delivery.serve(lambda standing: _same_again(deployment, standing))
-    record = registry.resolve(deployment.models, order.model)
+    record = registry.resolve(deployment.models, cast(str, order.model))
     rival = deployment.pointed_at(record["name"], order.alias)
     if order.forced:
         say(f"the gate is passed over: {order.forced}")
@@ -72,7 +72,7 @@ def withdraw(service: Service, family: str, dry: bool, say: Say) -> dict[str, An
 
 def _same_again(deployment: Deployment, standing: Standing) -> Aim:
     current = standing.current
-    keys, _ = deployment.edition()
+    keys, __ = deployment.edition()
     return Aim(replace(current, template=deployment.template, keys=keys))
 
 
@@ -144,11 +144,10 @@ def _check_gate(deployment: Deployment, order: Order, record: Record, rival: int
         other = deployment.models.get(name, version)
         if other is None or version == record["version"]:
             continue
-        sides = [deployment.counts(each, manifest, order.dry) for each in (record, other)]
-        if all(sides):
-            (_, ours), (_, theirs) = sides
+        ours, theirs = (deployment.counts(each, manifest, order.dry) for each in (record, other))
+        if ours and theirs:
             beside = f"{names.model_label(name, version)}, in {where}"
-            compared.append((beside, gate.compare(ours, theirs)))
+            compared.append((beside, gate.compare(ours[1], theirs[1])))
         else:
             say("gate: a run would evaluate what is not yet evaluated on the same sentences")
     label = names.model_label(name, record["version"])

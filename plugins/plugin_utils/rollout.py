@@ -13,10 +13,11 @@ import http.client
 import json
 import re
 import time
-import urllib.request
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+from ansible.module_utils.urls import open_url
 
 from ..module_utils.contract.errors import UserError
 from .claims import Claim
@@ -164,7 +165,7 @@ class Rollout:
 
         With the API keys that there are now it is the same too: what we changed of them is among these.
         """
-        keys, _ = self.deployment.edition()
+        keys, __ = self.deployment.edition()
         if self.deployment.service.release(other) not in (self.wanted, replace(self.wanted, keys=keys)):
             raise Superseded(
                 f"another release, of {self._label(other)}, "
@@ -238,13 +239,13 @@ class Rollout:
         """Another's claim of the service, if it is no longer ours, and the version its alias points at."""
         if self.claim.is_kept():
             return None, None
-        by = self.deployment.models.claimed()
+        by: Any = self.deployment.models.claimed()
         return by["of"], self.deployment.pointed_at(by["of"], by["alias"])
 
     def _return_to(self, name: str | None, version: int | None) -> str:
         service = self.deployment.service
         description = service.describe()
-        record = self.deployment.models.get(name, version) if version else None
+        record = self.deployment.models.get(name, version) if name and version else None
         if record is None:
             return self._return_to_predecessor(description)
         back = self.deployment.pinned(record)
@@ -273,7 +274,7 @@ class Rollout:
             self.say(f"going back to {back.model}")
             way = Rollout(self.deployment, revision, back, description, self.claim, self.timeout, self.say)
             way._told = self._told
-            state, _ = way._watch()
+            state, __ = way._watch()
             if state != DONE:
                 self.say(f"{back.model} is not all that runs yet: status.yml tells how it goes on")
         self.revision, self.wanted = revision, back
@@ -283,7 +284,7 @@ class Rollout:
         return {item["taskDefinition"] for item in self._others()}
 
     def _is_ours(self, description: Description) -> bool:
-        return primary(description)["taskDefinition"] == self.revision
+        return bool(primary(description)["taskDefinition"] == self.revision)
 
     def _others(self) -> list[dict[str, Any]]:
         return [item for item in self.before["deployments"] if item["taskDefinition"] != self.revision]
@@ -331,7 +332,7 @@ def verify(url: str, model: str | None, say: Say) -> None:
 
 def _tasks(item: dict[str, Any]) -> str:
     if "standing" in item:
-        return item["standing"]
+        return str(item["standing"])
     if item["status"] != "PRIMARY":
         return f"{item['runningCount']} running"
     pending = f", {item['pendingCount']} pending" if item["pendingCount"] else ""
@@ -340,7 +341,7 @@ def _tasks(item: dict[str, Any]) -> str:
 
 def _asked(url: str) -> str:
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with open_url(url, timeout=10) as answer:
             return str(json.load(answer)["model"])
     except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError) as error:
         return f"{type(error).__name__}: {error}"

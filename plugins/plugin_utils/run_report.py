@@ -12,11 +12,12 @@ from typing import Any
 
 from ..module_utils.contract import causes, purposes, states
 from ..module_utils.contract import spec as specs
+from ..module_utils.contract.findings import many
 from ..module_utils.contract.runs import Run
 from . import reproduction
 from .follow import progress_line
 from .listing import told
-from .wording import age, clock, counted, moment, score, seconds_since, size
+from .wording import age, clock, counted, moment, score, seconds_since, size, usd
 
 _PLAYBOOK = re.compile(r"\w+\.yml")
 _OF_A_RUN = re.compile(r"\b((?:cancel|logs|retry)\.yml)(?: -e run=ID)?")
@@ -62,6 +63,8 @@ def _parts(run: Run) -> Iterator[tuple[str, list[str]]]:
     yield "times", [_times(run)]
     if run.get("attempt"):
         yield "attempts", list(_attempts(run))
+    if (cost := run.get("cost")) and cost["usd"] is not None:
+        yield "cost", list(_cost(cost))
     if progress := run.get("progress"):
         yield "progress", [_progress(progress)]
     if saved := run.get("checkpoint"):
@@ -94,6 +97,7 @@ def _spec(spec: dict[str, Any]) -> Iterator[str]:
     yield ", ".join(
         [
             f"language {spec.get('language')}",
+            *([f"transformer {spec['transformer']['from']}"] if "transformer" in spec else []),
             "a config of its own" if "config" in spec else f"at most {steps} steps",
             f"seed {spec.get('seed')}",
             *needs,
@@ -109,7 +113,7 @@ def _times(run: Run) -> str:
     """When it was submitted, and how long it was in which state; STARTING may hold earlier attempts."""
     marks = {states.QUEUED: "created", states.STARTING: "started", states.RUNNING: "running"}
     known = [(state, run[field]) for state, field in marks.items() if run.get(field)]
-    moments = [*(moment for _, moment in known), run.get("ended")]
+    moments = [*(moment for __, moment in known), run.get("ended")]
     spans = [
         f"{state} {clock(_between(begun, until))}"
         for (state, begun), until in zip(known, moments[1:], strict=True)
@@ -129,6 +133,19 @@ def _attempts(run: Run) -> Iterator[str]:
         begun = attempt["ended"]
     if not history or history[-1]["attempt"] < run["attempt"]:
         yield f"{run['attempt']}  {clock(_between(begun, run.get('ended'))):>7}  {run['state']}"
+
+
+def _cost(cost: dict[str, Any]) -> Iterator[str]:
+    """What the run has cost, and each attempt that had an instance."""
+    unknown = sum(each["usd"] is None for each in cost["attempts"])
+    besides = f", and {many(unknown, 'attempt')} whose price is not known" if unknown else ""
+    yield f"{usd(cost['usd'])}{besides}"
+    for each in cost["attempts"]:
+        bought = "spot" if each["spot"] else "on demand"
+        price = "price not known" if each["usd"] is None else usd(each["usd"])
+        on = each["instance_type"] or "an instance that ECS no longer knew"
+        took = f"{clock(each['seconds']):>7}"
+        yield f"{each['attempt']}  {took}  {price}: {on}, {bought}, prices of {each['prices']}"
 
 
 def _progress(progress: dict[str, Any]) -> str:

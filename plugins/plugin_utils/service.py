@@ -117,7 +117,8 @@ class Service:
         if release.is_rollback:
             tags[ROLLBACK_TAG] = "yes"
         request["tags"] = [{"key": key, "value": value} for key, value in tags.items()]
-        return self._ecs.register_task_definition(**request)["taskDefinition"]["taskDefinitionArn"]
+        arn: str = self._ecs.register_task_definition(**request)["taskDefinition"]["taskDefinitionArn"]
+        return arn
 
     def releases(self, family: str, newest_first: bool = False) -> Iterator[tuple[str, Release]]:
         """The family's active revisions that releases registered, oldest first unless told otherwise."""
@@ -188,7 +189,8 @@ class Service:
         if latest is None:
             return None
         arns = [latest["serviceDeploymentArn"]]
-        shift = self._ecs.describe_service_deployments(serviceDeploymentArns=arns)["serviceDeployments"][0]
+        answer = self._ecs.describe_service_deployments(serviceDeploymentArns=arns)
+        shift: strategies.Shift = answer["serviceDeployments"][0]
         return shift | {"taskDefinition": self._task_definition(latest["targetServiceRevisionArn"])}
 
     def _task_definition(self, service_revision: str) -> str:
@@ -229,7 +231,8 @@ def serving(aws: Aws, prefix: str) -> dict[str, Any] | None:
 
 def why(task: dict[str, Any]) -> str:
     """Why a stopped task stopped, in the words ECS has for it."""
-    server = next((item for item in task.get("containers", []) if item["name"] == names.SERVER_CONTAINER), {})
+    containers = task.get("containers", [])
+    server: dict[str, Any] = next((item for item in containers if item["name"] == names.SERVER_CONTAINER), {})
     parts = [task.get("stoppedReason"), server.get("reason")]
     if server.get("exitCode") is not None:
         parts.append(f"exit code {server['exitCode']}")

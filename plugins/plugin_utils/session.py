@@ -16,25 +16,49 @@ try:
     import boto3.session
     from botocore import exceptions as boto_errors
     from botocore.config import Config
+
+    HAS_BOTO3 = True
 except ImportError:
-    boto3 = None
+    HAS_BOTO3 = False
 
 from ..module_utils.contract import names
 from ..module_utils.contract.errors import UserError
 
 _SSM_PAGE = 10  # the most names that one GetParameters takes
+# The services have names of their own for one and the same, by protocol and by age.
 _BAD_CREDENTIALS = frozenset(
     {
+        "AuthFailure",
         "ExpiredToken",
         "ExpiredTokenException",
         "IncompleteSignature",
         "InvalidAccessKeyId",
         "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "InvalidToken",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "RequestTimeTooSkewed",
         "SignatureDoesNotMatch",
         "UnrecognizedClientException",
     }
 )
-_THROTTLED = frozenset({"ProvisionedThroughputExceededException", "RequestLimitExceeded", "SlowDown"})
+_PASSING = frozenset(  # beside those with "Throttl" in them, and what comes with a status of 500 and more
+    {
+        "BandwidthLimitExceeded",
+        "LimitExceededException",
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceededException",
+        "ReplicatedWriteConflictException",
+        "RequestLimitExceeded",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "SlowDown",
+        "TooManyRequestsException",
+        "TooManyUpdates",
+        "TransactionInProgressException",
+    }
+)
 _GONE = re.compile(r"^404$|NotFound|NonExistent|DoesNotExist|NoSuch(Bucket|Queue)")
 _CREDENTIALS_FIX = (
     "Name a profile (AWS_PROFILE), or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; "
@@ -60,7 +84,7 @@ class Aws:
     """
 
     def __init__(self, params: dict[str, Any]) -> None:
-        if boto3 is None:
+        if not HAS_BOTO3:
             raise UserError("boto3 is missing", fix="Install it for Ansible's own Python: pip install boto3")
         keys = [params.get(key) or None for key in ("access_key", "secret_key", "session_token")]
         profile = params.get("profile") or None
@@ -77,7 +101,7 @@ class Aws:
         self._config = _config(params.get("aws_config") or {})
         names_of_keys = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
         try:
-            self._session = boto3.session.Session(
+            self._session: Any = boto3.session.Session(
                 profile_name=profile,
                 region_name=params.get("region") or None,
                 **dict(zip(names_of_keys, keys, strict=True)),
@@ -122,7 +146,8 @@ class Aws:
     def caller(self) -> str:
         """Who we are to AWS: an ARN; or, where STS does not say, the login name."""
         try:
-            return self.client("sts").get_caller_identity()["Arn"]
+            arn: str = self.client("sts").get_caller_identity()["Arn"]
+            return arn
         except aws_errors():
             return getpass.getuser()
 
@@ -158,9 +183,9 @@ class Aws:
             return UserError(told, fix="What is missing of the deployment, deploy.yml makes again.")
         return UserError(told, fix="If it persists, see the service's own page in the AWS console.")
 
-    def _client(self, service: str) -> Any:
+    def _client(self, service: str, region: str | None = None) -> Any:
         return self._session.client(
-            service, endpoint_url=self.endpoint, config=self._config, verify=self._verify
+            service, region, endpoint_url=self.endpoint, config=self._config, verify=self._verify
         )
 
 
@@ -180,7 +205,7 @@ def _config(changes: dict[str, Any]) -> Any:
 
 def aws_errors() -> tuple[type[Exception], ...]:
     """What boto3 raises; for ``except``."""
-    if boto3 is None:
+    if not HAS_BOTO3:
         return ()
     return boto_errors.BotoCoreError, boto_errors.ClientError, boto3.exceptions.Boto3Error
 
@@ -190,7 +215,7 @@ def is_transient(error: Exception) -> bool:
     if isinstance(error, boto_errors.ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         code = error.response["Error"].get("Code", "")
-        return status >= 500 or "Throttl" in code or code in _THROTTLED
+        return status >= 500 or "Throttl" in code or code in _PASSING
     return isinstance(error, _no_answer())
 
 

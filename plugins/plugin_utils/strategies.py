@@ -36,7 +36,7 @@ _STAGES = {
 
 def shifts(described: dict[str, Any]) -> bool:
     """Whether the strategy of a service, as DescribeServices or a request has it, shifts requests."""
-    return described.get("deploymentConfiguration", {}).get("strategy", ROLLING) != ROLLING
+    return bool(described.get("deploymentConfiguration", {}).get("strategy", ROLLING) != ROLLING)
 
 
 def request(published: dict[str, Any], described: dict[str, Any], at_once: bool = False) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def unwatched(published: dict[str, Any]) -> dict[str, Any]:
 def wait_seconds(published: dict[str, Any]) -> float:
     """How long a strategy watches a deployment, besides the time that its tasks take to start."""
     configuration = published.get("deploymentConfiguration", {})
-    minutes = configuration.get("bakeTimeInMinutes", 0)
+    minutes: float = configuration.get("bakeTimeInMinutes", 0)
     if canary := configuration.get("canaryConfiguration"):
         minutes += canary["canaryBakeTimeInMinutes"]
     if linear := configuration.get("linearConfiguration"):
@@ -118,7 +118,7 @@ def standing(shift: Shift) -> str:
     if is_being_undone(shift):
         return "is being undone, the tasks before it get the requests back"
     target = shift.get("targetServiceRevision", {})
-    stage = shift.get("lifecycleStage", "PRE_SCALE_UP")
+    stage: str = shift.get("lifecycleStage", "PRE_SCALE_UP")
     return _STAGES.get(stage, stage.lower().replace("_", " ")).format(
         running=target.get("runningTaskCount", 0),
         wanted=target.get("requestedTaskCount", 0),

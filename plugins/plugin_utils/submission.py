@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..module_utils.contract import pretrained
 from ..module_utils.contract import spec as specs
 from ..module_utils.contract.errors import UserError
 from . import commit, data_checks
 from .data_checks import CheckedData
-from .datasets import Shelf
+from .datasets import Dataset, Shelf
 from .queueing import PARAMETERS as QUEUEING_PARAMETERS
 from .queueing import enqueue
 from .session import Aws
@@ -35,12 +36,15 @@ class Submission:
         The spec as the run's record will have it: defaults filled in, sources resolved, the config's text.
     data:
         Its data, which has passed too.
+    transformer:
+        The archive of the transformer to fine-tune; None where it trains a CNN.
     commit:
         The git commit that the spec stands in: see `commit.of`.
     """
 
     spec: dict[str, Any]
     data: CheckedData
+    transformer: Dataset | None
     commit: dict[str, Any] | None
 
 
@@ -76,14 +80,17 @@ def check(
     datasets = [shelf.find(part, source) for part, source in specs.sources(resolved).items()]
     resolved["data"] = resolved["data"] | {dataset.part: dataset.submitted() for dataset in datasets}
     data = data_checks.check(resolved, datasets, say)
-    return Submission(resolved, data, commit.of(path.parent, files))
+    transformer = _transformer(resolved, shelf, say)
+    if transformer:
+        resolved["transformer"] = transformer.submitted()
+    return Submission(resolved, data, transformer, commit.of(path.parent, files))
 
 
 def submit(
     aws: Aws, prefix: str, deployment: dict[str, str], submission: Submission, shelf: Shelf, say: Say
 ) -> tuple[str, str | None]:
     """Upload the data, and queue the run in the deployment under ``prefix``: see `queueing.enqueue`."""
-    for dataset in submission.data.datasets:
+    for dataset in filter(None, (*submission.data.datasets, submission.transformer)):
         uploaded = shelf.keep(dataset)
         say(f"{'uploaded' if uploaded else 'in the bucket already'}: {dataset.name} ({dataset.size})")
     return enqueue(
@@ -119,6 +126,16 @@ def check_capacity(resources: dict[str, Any], providers: dict[str, Any]) -> None
             "resources.gpus",
             "Set device: cpu, or deploy with gpu_max_instances above 0 in nerforge_training_variables.",
         )
+
+
+def _transformer(spec: dict[str, Any], shelf: Shelf, say: Say) -> Dataset | None:
+    source = specs.inputs(spec).get("transformer")
+    if source is None:
+        return None
+    archive = shelf.find_archive("transformer", source)
+    contents = pretrained.look(archive.path, archive.where)
+    say(f"transformer: {archive.name} ({archive.size}), a {contents.kind}")
+    return archive
 
 
 def _agreed(of_spec: str | None, of_config: str | None) -> str | None:

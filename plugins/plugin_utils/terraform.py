@@ -435,7 +435,7 @@ def parse(text: str) -> Event | None:
 
 
 @contextlib.contextmanager
-def _signals_passed_to(process: subprocess.Popen) -> Iterator[None]:
+def _signals_passed_to(process: subprocess.Popen[Any]) -> Iterator[None]:
     passed = False
 
     def pass_on(_number: int, _frame: Any) -> None:

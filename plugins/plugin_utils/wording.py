@@ -64,6 +64,11 @@ def score(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
+def usd(amount: float) -> str:
+    """An amount as ``0.04 USD``, ``12.50 USD``."""
+    return "under 0.01 USD" if 0 < amount < 0.01 else f"{amount:.2f} USD"
+
+
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], width: int = WIDTH) -> list[str]:
     """Rows under their heads, in columns as wide as need be; the last one is cut to fit ``width``."""
     lines = [tuple(heads), *(tuple(row) for row in rows)]

@@ -43,6 +43,7 @@ resource "aws_ecs_task_definition" "server" {
 
     user                   = "10001:10001"
     readonlyRootFilesystem = true
+    dockerSecurityOptions  = ["no-new-privileges"]
     mountPoints            = [{ sourceVolume = "scratch", containerPath = "/tmp", readOnly = false }]
     linuxParameters = {
       capabilities       = { add = [], drop = ["ALL"] }

@@ -195,7 +195,7 @@ variable "api_keys" {
 }
 
 variable "api_keys_secret_arn" {
-  description = "Secrets Manager secret of your own with the hashes of the API keys, in place of the SSM parameter that keys.yml writes. It holds JSON: {\"NAME\": \"SHA-256 OF THE KEY, HEXADECIMAL\"}. Encrypted with the key aws/secretsmanager."
+  description = "Secrets Manager secret of your own with the hashes of the API keys, in place of the SSM parameter that keys.yml writes. It holds JSON: {\"NAME\": \"SHA-256 OF THE KEY, HEXADECIMAL\"}. Encrypted with the key aws/secretsmanager. Where the training stack has network = endpoints, the tasks reach Secrets Manager only by an endpoint of your own."
   type        = string
   default     = null
 

@@ -30,6 +30,9 @@ locals {
 
 # ECS would make this group by itself, for ever and out of destroy's reach.
 resource "aws_cloudwatch_log_group" "container_insights" {
+  # checkov:skip=CKV_AWS_158:AWS's own key: one of ours would cost by the month and outlive destroy by a week
+  # checkov:skip=CKV_AWS_338:log_retention_days is the user's to set; a year of training logs is rarely worth its price
+
   name              = "/aws/ecs/containerinsights/${local.cluster_name}/performance"
   retention_in_days = var.log_retention_days
 }

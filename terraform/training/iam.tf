@@ -129,7 +129,7 @@ locals {
         Condition = { ArnEquals = { "ecs:cluster" = aws_ecs_cluster.main.arn } }
       },
       {
-        Effect    = "Allow"
+        Effect    = "Allow" # its resource is a container instance, and "*" where none is named
         Action    = ["ecs:ListTasks"]
         Resource  = ["*"]
         Condition = { ArnEquals = { "ecs:cluster" = aws_ecs_cluster.main.arn } }
@@ -138,6 +138,11 @@ locals {
         Effect   = "Allow"
         Action   = ["ecs:DescribeTasks", "ecs:StopTask"]
         Resource = ["${local.ecs_arn}:task/${local.cluster_name}/*"]
+      },
+      {
+        Effect   = "Allow" # what kind of instance a run was on, for what it cost
+        Action   = ["ecs:DescribeContainerInstances"]
+        Resource = ["${local.ecs_arn}:container-instance/${local.cluster_name}/*"]
       },
       {
         Effect    = "Allow"

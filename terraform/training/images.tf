@@ -3,6 +3,8 @@ locals {
 }
 
 resource "aws_ecr_repository" "image" {
+  # checkov:skip=CKV_AWS_136:AWS's own key: one of ours would cost by the month and outlive destroy by a week
+
   for_each             = local.images
   name                 = "${var.prefix}/${each.key}"
   image_tag_mutability = "IMMUTABLE"

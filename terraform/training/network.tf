@@ -1,22 +1,29 @@
-# The container instances of the VPC made here sit in the public subnets, each with a public address and a security
-# group that lets nothing in. They need the APIs of ECS, ECR, S3, DynamoDB and CloudWatch Logs; the ways there, a month
-# in us-east-1 in two zones:
-#   public addresses      0.005 USD an hour each: 3.65 for an instance that runs all month, nothing while none runs
-#   NAT gateways          66, and 0.045 a GB
-#   interface endpoints   88 for the six of ECS, ECR and Logs, and 0.01 a GB
-# Instances start from zero here, so the first costs nothing while nothing trains. S3 and DynamoDB go through gateway
-# endpoints, which are free. The private subnets have no way out at all: they hold what only answers, such as an
-# internal load balancer.
+# Container instances let nothing in. They need the APIs of ECS, ECR, S3, DynamoDB, SSM and CloudWatch Logs; the ways
+# there (var.network), a month in us-east-1 in two zones:
+#   public      0.005 USD an hour for an instance's address: 3.65 for one that runs all month, nothing while none runs
+#   endpoints   102.20 for seven interface endpoints, and 0.01 a GB
+#   nat         73.00 for two NAT gateways with their addresses, and 0.045 a GB
+# Instances start from zero here, so the first costs nothing while nothing trains, and it is the default. S3 and
+# DynamoDB go through gateway endpoints in any case, which are free. With public, the private subnets have no way out
+# at all: they hold what only answers, such as an internal load balancer.
 
 locals {
   own_vpc = var.vpc == null
   zones   = local.own_vpc ? slice(data.aws_availability_zones.available[0].names, 0, 2) : []
 
+  with_public_addresses = local.own_vpc && var.network == "public"
+  nat_zones             = var.network == "nat" ? local.zones : []
+
+  # What ECS's agent and the containers call, but for S3 and DynamoDB.
+  interface_endpoints = local.own_vpc && var.network == "endpoints" ? toset([
+    "ecr.api", "ecr.dkr", "ecs", "ecs-agent", "ecs-telemetry", "logs", "ssm",
+  ]) : []
+
   vpc_id             = local.own_vpc ? aws_vpc.main[0].id : var.vpc.vpc_id
   private_subnet_ids = local.own_vpc ? aws_subnet.private[*].id : var.vpc.private_subnet_ids
   public_subnet_ids  = local.own_vpc ? aws_subnet.public[*].id : var.vpc.public_subnet_ids
 
-  instance_subnet_ids = local.own_vpc ? local.public_subnet_ids : local.private_subnet_ids
+  instance_subnet_ids = local.with_public_addresses ? local.public_subnet_ids : local.private_subnet_ids
 }
 
 data "aws_availability_zones" "available" {
@@ -30,6 +37,8 @@ data "aws_availability_zones" "available" {
 }
 
 resource "aws_vpc" "main" {
+  # checkov:skip=CKV2_AWS_11:flow logs are billed by the GB, mostly of S3's traffic, and the groups let nothing in
+
   count                = local.own_vpc ? 1 : 0
   cidr_block           = var.vpc_cidr
   enable_dns_hostnames = true
@@ -50,7 +59,7 @@ resource "aws_subnet" "public" {
   availability_zone = local.zones[count.index]
   cidr_block        = cidrsubnet(var.vpc_cidr, 2, count.index)
 
-  map_public_ip_on_launch = true # for the container instances, as said above
+  map_public_ip_on_launch = local.with_public_addresses # for the container instances, as said above
 
   tags = { Name = "${var.prefix}-public-${local.zones[count.index]}" }
 }
@@ -84,10 +93,34 @@ resource "aws_route_table" "public" {
 }
 
 resource "aws_route_table" "private" {
-  count  = local.own_vpc ? 1 : 0
+  count  = length(local.zones)
   vpc_id = aws_vpc.main[0].id
 
-  tags = { Name = "${var.prefix}-private" }
+  tags = { Name = "${var.prefix}-private-${local.zones[count.index]}" }
+}
+
+resource "aws_eip" "nat" {
+  count  = length(local.nat_zones)
+  domain = "vpc"
+
+  tags = { Name = "${var.prefix}-nat-${local.nat_zones[count.index]}" }
+}
+
+resource "aws_nat_gateway" "main" {
+  count         = length(local.nat_zones)
+  allocation_id = aws_eip.nat[count.index].id
+  subnet_id     = aws_subnet.public[count.index].id
+
+  tags = { Name = "${var.prefix}-${local.nat_zones[count.index]}" }
+
+  depends_on = [aws_route_table_association.public] # it needs the internet gateway
+}
+
+resource "aws_route" "nat" {
+  count                  = length(local.nat_zones)
+  route_table_id         = aws_route_table.private[count.index].id
+  destination_cidr_block = "0.0.0.0/0"
+  nat_gateway_id         = aws_nat_gateway.main[count.index].id
 }
 
 resource "aws_route_table_association" "public" {
@@ -99,7 +132,7 @@ resource "aws_route_table_association" "public" {
 resource "aws_route_table_association" "private" {
   count          = length(local.zones)
   subnet_id      = aws_subnet.private[count.index].id
-  route_table_id = aws_route_table.private[0].id
+  route_table_id = aws_route_table.private[count.index].id
 }
 
 resource "aws_vpc_endpoint" "gateway" {
@@ -107,9 +140,42 @@ resource "aws_vpc_endpoint" "gateway" {
   vpc_id            = aws_vpc.main[0].id
   service_name      = "com.amazonaws.${var.region}.${each.key}"
   vpc_endpoint_type = "Gateway"
-  route_table_ids   = [aws_route_table.public[0].id, aws_route_table.private[0].id]
+  route_table_ids   = concat(aws_route_table.public[*].id, aws_route_table.private[*].id)
 
   tags = { Name = "${var.prefix}-${each.key}" }
+}
+
+resource "aws_vpc_endpoint" "interface" {
+  for_each            = local.interface_endpoints
+  vpc_id              = aws_vpc.main[0].id
+  service_name        = "com.amazonaws.${var.region}.${each.key}"
+  vpc_endpoint_type   = "Interface"
+  private_dns_enabled = true
+  subnet_ids          = aws_subnet.private[*].id
+  security_group_ids  = [aws_security_group.endpoints[0].id]
+
+  tags = { Name = "${var.prefix}-${each.key}" }
+}
+
+resource "aws_security_group" "endpoints" {
+  count       = length(local.interface_endpoints) > 0 ? 1 : 0
+  name        = "${var.prefix}-endpoints"
+  description = "Interface endpoints: HTTPS from container instances"
+  vpc_id      = local.vpc_id
+
+  tags = { Name = "${var.prefix}-endpoints" }
+}
+
+resource "aws_vpc_security_group_ingress_rule" "endpoints" {
+  count                        = length(aws_security_group.endpoints)
+  security_group_id            = aws_security_group.endpoints[0].id
+  description                  = "Container instances"
+  referenced_security_group_id = aws_security_group.container_instances.id
+  ip_protocol                  = "tcp"
+  from_port                    = 443
+  to_port                      = 443
+
+  tags = { Name = "${var.prefix}-endpoints" }
 }
 
 resource "aws_security_group" "container_instances" {

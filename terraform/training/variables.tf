@@ -57,6 +57,22 @@ variable "vpc_cidr" {
   }
 }
 
+variable "network" {
+  description = "How container instances of the VPC that is made when vpc is null reach the AWS APIs: public (public subnets, an address each, closed to the outside; costs nothing while nothing runs), endpoints (private subnets and interface endpoints, no way to the internet) or nat (private subnets and NAT gateways). cost.yml prints what each costs a month."
+  type        = string
+  default     = "public"
+
+  validation {
+    condition     = contains(["public", "endpoints", "nat"], var.network)
+    error_message = "network must be public, endpoints or nat."
+  }
+
+  validation {
+    condition     = var.network == "public" || var.vpc == null
+    error_message = "network is for the VPC that is made here: an existing one (vpc) has its own ways to the AWS APIs."
+  }
+}
+
 variable "cpu_instance_types" {
   description = "Instance types for CPU runs and for the server, all of one size. On demand gets the first, spot whichever is cheap and likely to last."
   type        = list(string)
@@ -102,9 +118,9 @@ variable "gpu_instance_types" {
 }
 
 variable "gpu_max_instances" {
-  description = "At most how many GPU instances on demand, and as many again on spot. 0: the deployment has no GPUs."
+  description = "At most how many GPU instances on demand, and as many again on spot. 0: the deployment has no GPUs, and the trainer's image no CUDA."
   type        = number
-  default     = 2
+  default     = 0
 
   validation {
     condition     = var.gpu_max_instances >= 0 && floor(var.gpu_max_instances) == var.gpu_max_instances
@@ -138,6 +154,12 @@ variable "max_concurrent_runs" {
     condition     = var.max_concurrent_runs >= 1 && floor(var.max_concurrent_runs) == var.max_concurrent_runs
     error_message = "max_concurrent_runs must be a whole number of at least 1."
   }
+}
+
+variable "dispatcher" {
+  description = "Whether the deployment starts runs itself. false: nothing calls its dispatcher, and a consumer of your own takes the runs from the queue."
+  type        = bool
+  default     = true
 }
 
 variable "trainer_image" {

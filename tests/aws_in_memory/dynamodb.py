@@ -70,7 +70,7 @@ class Table:
 
     def indexed(self) -> Iterator[Item]:
         """The items that the index shows."""
-        _, partition, sort = self.index
+        __, partition, sort = self.index
         return (item for item in self._indexed.values() if partition in item and sort in item)
 
 
@@ -149,10 +149,10 @@ class DynamoDb:
         places = [(each["TableName"], str(each["Key"])) for each in updates]
         if len(set(places)) != len(places):
             raise invalid("Transaction request cannot include multiple operations on one item")
-        codes = ["ConditionalCheckFailed" if after is None else "None" for _, _, after in prepared]
+        codes = ["ConditionalCheckFailed" if after is None else "None" for __, __, after in prepared]
         if set(codes) != {"None"}:
             raise cancelled(codes)
-        for table, _, after in prepared:
+        for table, __, after in prepared:
             table.put(after)
         self._tokens[token] = (self._clock(), request["TransactItems"])
         return {}
@@ -163,7 +163,7 @@ class DynamoDb:
         matches = condition(request["KeyConditionExpression"], names)
         names.check_all_used()
         if "IndexName" in request:
-            index, _, sort = table.index
+            index, __, sort = table.index
             if request["IndexName"] != index:
                 raise invalid(f"The table does not have the specified index: {request['IndexName']}")
             if request.get("ConsistentRead"):

@@ -9,6 +9,7 @@ from aws_in_memory.wire import Clock, Rejected
 TARGET = "AmazonEC2ContainerServiceV20141113"
 REGION, ACCOUNT, CLUSTER, FAMILY = "us-east-1", "123456789012", "nerforge", "nerforge-trainer"
 TASK_ARN = f"arn:aws:ecs:{REGION}:{ACCOUNT}:task/{CLUSTER}/"
+INSTANCE_ARN = f"arn:aws:ecs:{REGION}:{ACCOUNT}:container-instance/{CLUSTER}/{{}}"
 PROVIDERS = {
     "cpu": {"on_demand": "nerforge-cpu", "spot": "nerforge-cpu-spot"},
     "gpu": {"on_demand": "nerforge-gpu", "spot": "nerforge-gpu-spot"},
@@ -26,6 +27,8 @@ class Ecs:
         All tasks that ECS has not forgotten, by ARN.
     lag:
         How long a new task does not show in DescribeTasks and ListTasks yet.
+    instance_type:
+        What all container instances are; None: they are gone, and ECS knows none of them.
     overlooked:
         ARNs of tasks that DescribeTasks and ListTasks do not show for now.
     keeps_refusals:
@@ -37,6 +40,7 @@ class Ecs:
         self.tasks: dict[str, Task] = {}
         self.lag = datetime.timedelta(0)
         self.keeps_refusals = True
+        self.instance_type: str | None = "m6i.xlarge"
         self.overlooked: set[str] = set()
         self.next_answers: list[Exception | dict[str, Any]] = []  # for RunTask, in place of a new task
         self.started = 0
@@ -70,7 +74,9 @@ class Ecs:
 
     def set_running(self, task: Task) -> None:
         """Let the task's container start."""
-        task.update(lastStatus="RUNNING", startedAt=self.clock().timestamp())
+        now = self.clock().timestamp()
+        instance = INSTANCE_ARN.format(task["taskArn"][len(TASK_ARN) :])
+        task.update(lastStatus="RUNNING", pullStartedAt=now, startedAt=now, containerInstanceArn=instance)
 
     def stop(self, task: Task, exit_code: int | None = None, reason: str = "", **fields: Any) -> None:
         """End a task: its container says ``exit_code`` and ``reason``, ``fields`` are the task's."""
@@ -134,6 +140,21 @@ class Ecs:
         known = [self.tasks[arn] for arn in request["tasks"] if self._shows(arn)]
         missing = [{"arn": arn, "reason": "MISSING"} for arn in request["tasks"] if not self._shows(arn)]
         return {"tasks": known, "failures": missing}
+
+    def DescribeContainerInstances(self, request: dict[str, Any]) -> dict[str, Any]:
+        _check_cluster(request)
+        arns = request["containerInstances"]
+        if self.instance_type is None:
+            return {
+                "containerInstances": [],
+                "failures": [{"arn": arn, "reason": "MISSING"} for arn in arns],
+            }
+        attributes = [
+            {"name": "ecs.capability.task-eni"},
+            {"name": "ecs.instance-type", "value": self.instance_type},
+        ]
+        found = [{"containerInstanceArn": arn, "status": "ACTIVE", "attributes": attributes} for arn in arns]
+        return {"containerInstances": found, "failures": []}
 
     def StopTask(self, request: dict[str, Any]) -> dict[str, Any]:
         _check_cluster(request)

@@ -120,7 +120,7 @@ class Sqs:
         return {}
 
     def ChangeMessageVisibility(self, request: dict[str, Any]) -> dict[str, Any]:
-        _, message = self._of_receipt(request)
+        __, message = self._of_receipt(request)
         now = self._clock()
         if message is None or message.visible_from <= now:
             raise Rejected("MessageNotInflight", "The message referred to isn't in flight.")

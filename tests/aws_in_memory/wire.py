@@ -69,7 +69,7 @@ class Wire:
         fault: `Rejected` is answered in the service's place, anything else is raised, such as an error of the
         network.
         """
-        target, _, operation = request.headers["X-Amz-Target"].decode().rpartition(".")
+        target, __, operation = request.headers["X-Amz-Target"].decode().rpartition(".")
         body = json.loads(request.body)
         try:
             if around:
@@ -119,7 +119,7 @@ def _model(service: str) -> botocore.model.ServiceModel:
 
 def _response(url: str, status: int, body: dict[str, Any]) -> AWSResponse:
     class Raw:
-        def stream(self, **_: Any) -> Iterator[bytes]:
+        def stream(self, **__: Any) -> Iterator[bytes]:
             yield json.dumps(body).encode()
 
     return AWSResponse(url, status, {"Content-Type": "application/x-amz-json-1.0"}, Raw())

@@ -34,7 +34,7 @@ class Clients:
         for client in (dynamodb.meta.client, self.sqs, self.ecs):
             client.meta.events.register_first("before-send", self._answer)
 
-    def _answer(self, request: Any, **_: Any) -> Any:
+    def _answer(self, request: Any, **__: Any) -> Any:
         return self.world.wire.answer(request, self.around)
 
 
@@ -87,7 +87,7 @@ class World:
     def dispatcher(
         self,
         around: Around | None = None,
-        providers: dict[str, Any] = PROVIDERS,
+        providers: dict[str, Any] | None = None,
         which: str = "first",
         tries: int = 1,
     ) -> Dispatcher:
@@ -99,7 +99,7 @@ class World:
         its.world, its.around = self, around
         return Dispatcher(
             Runs(its.runs),
-            Tasks(its.ecs, CLUSTER, FAMILY, providers),
+            Tasks(its.ecs, CLUSTER, FAMILY, providers or PROVIDERS),
             Messages(its.sqs, self.queue_url, self.dead_letter_url),
             self.slots,
             "nerforge-dispatcher",
@@ -153,7 +153,10 @@ class World:
 
     def dead_letters(self) -> list[tuple[str, str]]:
         """Body and reason of each."""
-        reason_of = lambda message: message.attributes.get("reason", {}).get("StringValue", "")  # noqa: E731
+
+        def reason_of(message: Any) -> str:
+            return message.attributes.get("reason", {}).get("StringValue", "")
+
         return [(message.body, reason_of(message)) for message in self.dead.messages]
 
     def state(self, run_id: str) -> str:

@@ -101,7 +101,7 @@ def _train(corpus: Path, every: dict[str, int]) -> dict[str, Any]:
             submit(corpus, checkpoints=every)
             if code := main():
                 raise SystemExit(code)
-            versions, _ = Models(boto3.resource("dynamodb").Table("models")).all()
+            versions, __ = Models(boto3.resource("dynamodb").Table("models")).all()
         return {
             "saves": saves,
             "training": training[0],

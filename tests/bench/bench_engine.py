@@ -49,16 +49,16 @@ def _model(name: str, folder: Path) -> list[dict[str, Any]]:
         known = source.known(words, 39_000 // words)
         _engine(engine, known)
         _pipe(nlp, known)
-        for kind, texts, bar in (
+        for kind, texts, threshold in (
             ("half new", source.half_new, BAR_SEEN),
             ("every word unseen", source.all_new_words, BAR_UNSEEN),
         ):
-            drawn = [texts(words, count) for _ in range(ROUNDS)]
-            rows.append(_compared(f"{name}, {words} words, {kind}", nlp, engine, drawn, bar))
+            drawn = [texts(words, count) for __ in range(ROUNDS)]
+            rows.append(_compared(f"{name}, {words} words, {kind}", nlp, engine, drawn, threshold))
     return rows
 
 
-def _compared(name: str, nlp: Any, engine: Any, rounds: list[list[str]], bar: float) -> dict[str, Any]:
+def _compared(name: str, nlp: Any, engine: Any, rounds: list[list[str]], threshold: float) -> dict[str, Any]:
     ours, theirs = [], []
     for number, batch in enumerate(rounds):
         takers = [(ours, lambda b=batch: _engine(engine, b)), (theirs, lambda b=batch: _pipe(nlp, b))]
@@ -74,7 +74,7 @@ def _compared(name: str, nlp: Any, engine: Any, rounds: list[list[str]], bar: fl
         f"engine / nlp.pipe in process, CPU, {name}",
         ratio,
         AT_LEAST,
-        bar,
+        threshold,
         microseconds_a_text=round(statistics.median(ours) / len(batch) * 1e6),
         nlp_pipe_microseconds_a_text=round(statistics.median(theirs) / len(batch) * 1e6),
     )

@@ -139,7 +139,7 @@ def _side_by_side(folder: Path, published: dict[str, str]) -> dict[str, Seen]:
             servers[kind.name] = server = Server(kind, folder, published)
             stack.callback(server.stop)
             server.wait_ready()
-        spacy = [stack.enter_context(InProcess(folder, environments.server())) for _ in range(CORES)]
+        spacy = [stack.enter_context(InProcess(folder, environments.server())) for __ in range(CORES)]
         seen = {name: Seen() for name in (*servers, IN_PROCESS)}
         _warm_up(servers, spacy, seen, texts, scratch)
         for number in range(ROUNDS):
@@ -333,16 +333,16 @@ def _seconds_to_load(folder: Path) -> float:
 def _rows(model: str, seen: dict[str, Seen]) -> list[dict[str, Any]]:
     ours, spacy = seen[OURS], seen[IN_PROCESS]
     rows = []
-    for workload, bar in ((SHORT, 1.4), (LONG, 2.0), (BATCHES, 2.2)):
+    for workload, threshold in ((SHORT, 1.4), (LONG, 2.0), (BATCHES, 2.2)):
         name = f"{model}: texts/s, {workload.name} ÷ nlp.pipe in {CORES} processes"
         ratio = _ratio(ours.rates, spacy.rates, workload)
-        rows.append(row(name, ratio, AT_LEAST, bar, ours.faults, **_rates(seen, workload)))
-    for workload, bar in ((SHORT, 4.5), (LONG, 2.7), (BATCHES, 2.5)):
+        rows.append(row(name, ratio, AT_LEAST, threshold, ours.faults, **_rates(seen, workload)))
+    for workload, threshold in ((SHORT, 4.5), (LONG, 2.7), (BATCHES, 2.5)):
         best = max((kind.name for kind in PEERS), key=lambda peer, w=workload: seen[peer].rate(w))
         name = f"{model}: texts/s, {workload.name} ÷ best peer ({best})"
         ratio = _ratio(ours.rates, seen[best].rates, workload)
         rows.append(
-            row(name, ratio, AT_LEAST, bar, ours.faults + [f"{best}: {f}" for f in seen[best].faults])
+            row(name, ratio, AT_LEAST, threshold, ours.faults + [f"{best}: {f}" for f in seen[best].faults])
         )
     alone = _ratio(ours.p50, spacy.p50, ALONE)
     rows.append(

@@ -128,7 +128,7 @@ def _side_by_side(corpora: Path, folder: Path, ours: list[Seconds], theirs: list
         env=ENVIRONMENT,
     )
     try:
-        _, status, usage = os.wait4(plain.pid, 0)
+        __, status, usage = os.wait4(plain.pid, 0)
         plain.returncode = os.waitstatus_to_exitcode(status)
         theirs.append(_seconds(time.time() - began, usage.ru_utime + usage.ru_stime))
         printed = trainer.communicate()[0]

@@ -52,7 +52,7 @@ def _pipe(nlp: spacy.Language, texts: list[str], seconds: float) -> dict[str, An
     cpu, began = time.process_time(), time.perf_counter()
     done = 0
     for doc in nlp.pipe(texts, batch_size=BATCH):
-        _ = doc.ents
+        __ = doc.ents
         done += 1
         if done % BATCH == 0 and time.perf_counter() - began >= seconds:
             break
@@ -70,7 +70,7 @@ def _each(nlp: spacy.Language, texts: list[str], seconds: float) -> dict[str, An
     began = time.perf_counter()
     for text in texts:
         start = time.perf_counter()
-        _ = nlp(text).ents
+        __ = nlp(text).ents
         end = time.perf_counter()
         times.append(end - start)
         if end - began >= seconds:

@@ -34,7 +34,7 @@ class InProcess:
     def __enter__(self) -> "InProcess":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *__: object) -> None:
         self._process.kill()
         self._process.wait()
 

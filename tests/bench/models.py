@@ -196,7 +196,7 @@ class _Store(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, *__: object) -> None:
         """Be quiet."""
 
 

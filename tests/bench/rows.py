@@ -1,4 +1,4 @@
-"""A row of the table: a ratio, and the bar that it must reach or keep below."""
+"""A row of the table: a ratio, and the threshold that it must reach or keep below."""
 
 from typing import Any
 
@@ -6,25 +6,25 @@ AT_LEAST, AT_MOST = "at least", "at most"
 
 
 def row(
-    name: str, ratio: float, direction: str, bar: float, faults: list[str] | None = None, **more: Any
+    name: str, ratio: float, direction: str, threshold: float, faults: list[str] | None = None, **more: Any
 ) -> dict[str, Any]:
     """A row for `run.py`.
 
     Parameters
     ----------
     direction:
-        `AT_LEAST` or `AT_MOST`: the side of the bar that is good.
+        `AT_LEAST` or `AT_MOST`: the side of the threshold that is good.
     faults:
         What makes the ratio worthless, in words; with any, the row is not ok.
     more:
         What else bench.json is to keep.
     """
-    reached = ratio >= bar if direction == AT_LEAST else ratio <= bar
+    reached = ratio >= threshold if direction == AT_LEAST else ratio <= threshold
     return {
         "name": name,
         "ratio": round(ratio, 3),
         "direction": direction,
-        "bar": bar,
+        "bar": threshold,
         "ok": reached and not faults,
         "faults": faults or [],
         **more,

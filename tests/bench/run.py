@@ -51,8 +51,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = [f"{'measure':{width}}  {'ratio':>7}  {'bar':>14}  ok"]
     for row in rows:
         ratio = f"{row['ratio']:7.3f}" if "ratio" in row else f"{'-':>7}"
-        bar = f"{row.get('direction', 'at most')} {row['bar']:g}" if "bar" in row else "-"
-        lines.append(f"{row['name']:{width}}  {ratio}  {bar:>14}  {'yes' if row['ok'] else 'NO'}")
+        threshold = f"{row.get('direction', 'at most')} {row['bar']:g}" if "bar" in row else "-"
+        lines.append(f"{row['name']:{width}}  {ratio}  {threshold:>14}  {'yes' if row['ok'] else 'NO'}")
         lines += [f"  {fault}" for fault in dict.fromkeys(row.get("faults", ()))]
     return "\n".join(lines)
 

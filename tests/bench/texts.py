@@ -66,7 +66,7 @@ class Texts:
     def all_new_words(self, length: int, count: int) -> list[str]:
         """``count`` texts of ``length`` words, each word with letters to change one never seen before."""
         source = itertools.cycle(self._shuffled(length))
-        return [" ".join(map(self._fresh, next(source).split())) for _ in range(count)]
+        return [" ".join(map(self._fresh, next(source).split())) for __ in range(count)]
 
     def _shuffled(self, length: int) -> list[str]:
         found = pieces(self._words, length)
@@ -98,7 +98,7 @@ class Texts:
         raise AssertionError
 
     def _drawn(self, count: int) -> Iterator[str]:
-        return (self._random.choice(_LETTERS) for _ in range(count))
+        return (self._random.choice(_LETTERS) for __ in range(count))
 
 
 def _inner(word: str) -> list[int]:

@@ -20,9 +20,11 @@ from nerforge_contract import names, states
 from nerforge_contract.models import Models
 from nerforge_contract.runs import Run, Runs
 from support.deployment import Deployment
+from support.iam_requests import Account
 
 from . import victims
 from .faults import Faults
+from .permissions import Asked
 from .proxy import Call, Fault, Proxy
 from .workload import Blow, Data, Kind, Plan, spec
 
@@ -90,20 +92,29 @@ class Campaign:
         self.deployment, self.data, self.say = deployment, data, say
         self.folder = deployment.home / "local-aws"
         self.faults = {caller: Faults(caller, seed) for caller in ("trainer", "dispatcher", "operator")}
+        self.asked = {caller: Asked() for caller in ("trainer", "dispatcher")}
         self.tracks: dict[str, Track] = {}
         self.counts: Counter[str] = Counter()
         self.seen_wrong: list[str] = []
         self.garbage: list[str] = []
         self._over, self._last_read, self._last_said = threading.Event(), 0.0, 0.0
         self._proxies = {
-            "trainer": Proxy(proxy_port, deployment.port, self._judge_trainer),
-            "dispatcher": Proxy(0, deployment.port, self.faults["dispatcher"].draw, self._kill_dispatcher),
+            "trainer": Proxy(
+                proxy_port, deployment.port, self._judge_trainer, told=self.asked["trainer"].note
+            ),
+            "dispatcher": Proxy(
+                0,
+                deployment.port,
+                self.faults["dispatcher"].draw,
+                self._kill_dispatcher,
+                self.asked["dispatcher"].note,
+            ),
             "operator": Proxy(0, deployment.port, self.faults["operator"].draw),
         }
         self.published = {
             name: deployment.parameter(f"training/{name}")
             for name in (
-                "bucket", "cluster_name", "dead_letter_queue_url", "dispatcher_function_name",
+                "bucket", "cluster_arn", "cluster_name", "dead_letter_queue_url", "dispatcher_function_name",
                 "models_table", "queue_url", "runs_table", "trainer_log_group",
             )
         }  # fmt: skip
@@ -112,7 +123,7 @@ class Campaign:
         self.runs = Runs(aws.table(self.published["runs_table"]))
         self.models = Models(aws.table(self.published["models_table"]))
         self._operator = _aws(self._proxies["operator"].url)
-        self._pulses = [threading.Thread(target=self._pulse, daemon=True) for _ in range(2)]
+        self._pulses = [threading.Thread(target=self._pulse, daemon=True) for __ in range(2)]
 
     def __enter__(self) -> "Campaign":
         self.data.upload(self.client("s3"), self.published["bucket"])
@@ -130,7 +141,7 @@ class Campaign:
             pulse.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *__: object) -> None:
         self._over.set()
         for pulse in self._pulses:
             pulse.join()
@@ -151,6 +162,18 @@ class Campaign:
         except ClientError as error:
             return [str(error)]
         return [event["message"] for event in answer["events"]]
+
+    def forbidden(self) -> list[str]:
+        """What trainers and dispatchers have done and their roles do not allow."""
+        prefix = self.deployment.prefix
+        *__, region, number, __ = self.published["cluster_arn"].split(":")
+        roles = tuple(f"arn:aws:iam::{number}:role/{prefix}-{role}" for role in ("execution", "trainer"))
+        iam, account = self.client("iam"), Account(number, region, roles)
+        return [
+            words
+            for caller, asked in self.asked.items()
+            for words in asked.forbidden(iam, f"{prefix}-{caller}", account)
+        ]
 
     # --- what a campaign does ---
 
@@ -218,7 +241,7 @@ class Campaign:
     def _submit(self, plan: Plan, **fields: Any) -> Track | None:
         """As train.yml does; None if the operator was told that it did not work."""
         try:
-            run_id, _ = queueing.enqueue(
+            run_id, __ = queueing.enqueue(
                 self._operator,
                 self.deployment.prefix,
                 self.published,
@@ -231,7 +254,7 @@ class Campaign:
             return None
         track = Track(plan, run_id, since=time.monotonic())
         self.tracks[run_id] = track
-        for _ in range(plan.copies - 1):
+        for __ in range(plan.copies - 1):
             with contextlib.suppress(*aws_errors()):
                 queueing.send(self._operator, self.published["queue_url"], run_id)
                 self.counts["duplicate messages"] += 1

@@ -63,6 +63,7 @@ class Call:
 
 
 Judge = Callable[[Call], Fault | None]
+Told = Callable[[str, str, str | None, bytes], None]
 
 
 class Proxy(ThreadingHTTPServer):
@@ -76,16 +77,23 @@ class Proxy(ThreadingHTTPServer):
         Decides what befalls a call; None: nothing. Asked once for each call, from several threads.
     kill:
         Ends the process at the other end of the connection from this port, for the faults that do.
+    told:
+        Gets each call as it came: its method, path, header ``X-Amz-Target`` and body.
     """
 
     daemon_threads = True
     request_queue_size = 128
 
     def __init__(
-        self, port: int, upstream: int, judge: Judge, kill: Callable[[int], None] | None = None
+        self,
+        port: int,
+        upstream: int,
+        judge: Judge,
+        kill: Callable[[int], None] | None = None,
+        told: Told | None = None,
     ) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
-        self.upstream, self.judge, self.kill = upstream, judge, kill
+        self.upstream, self.judge, self.kill, self.told = upstream, judge, kill, told
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
     @property
@@ -98,7 +106,7 @@ class Proxy(ThreadingHTTPServer):
         self.shutdown()
         self.server_close()
 
-    def handle_error(self, *_: object) -> None:
+    def handle_error(self, *__: object) -> None:
         """A caller that is gone is what this is for."""
 
 
@@ -110,6 +118,8 @@ class _Handler(BaseHTTPRequestHandler):
     def serve(self) -> None:
         body = self._body()
         call = Call(self.client_address[1], *_named(self.command, self.headers))
+        if self.server.told:
+            self.server.told(self.command, self.path, self.headers.get("X-Amz-Target"), body)
         fault = self.server.judge(call)
         if fault is Fault.LATE:
             time.sleep(LATE_SECONDS)
@@ -192,7 +202,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, *__: object) -> None:
         """The judge knows of every call."""
 
 
@@ -201,7 +211,7 @@ def _named(method: str, headers: http.client.HTTPMessage) -> tuple[str, str]:
     target = headers.get("X-Amz-Target")
     if target is None:
         return "s3", method
-    service, _, operation = target.rpartition(".")
+    service, __, operation = target.rpartition(".")
     names = {
         "DynamoDB": "dynamodb",
         "AmazonSQS": "sqs",

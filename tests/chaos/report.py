@@ -15,7 +15,7 @@ LOG_LINES = 15
 def told(campaign: Campaign, evidence: Evidence, wrong: list[tuple[str | None, str]]) -> str:
     """The whole report; ``wrong`` is the verdict."""
     violated = [f"VIOLATED  {f'run {run_id}: ' if run_id else ''}{words}" for run_id, words in wrong]
-    named = dict.fromkeys(run_id for run_id, _ in wrong if run_id)
+    named = dict.fromkeys(run_id for run_id, __ in wrong if run_id)
     return "\n".join(
         [table(campaign, evidence), *violated, *(story(campaign, evidence, run_id) for run_id in named)]
     )
@@ -54,7 +54,7 @@ def table(campaign: Campaign, evidence: Evidence) -> str:
         services = ", ".join(f"{count} {service}" for service, count in faults.calls.most_common())
         rows.append((f"calls of the {caller}: {services}", faults.calls.total()))
         rows += [(f"  {fault}", count) for fault, count in sorted(faults.counts.items())]
-    width = max(len(name) for name, _ in rows)
+    width = max(len(name) for name, __ in rows)
     return "\n".join(f"{name:{width}}  {value:>7}" for name, value in rows)
 
 

@@ -1,8 +1,9 @@
 """Real runs on the embedded AWS, while trainers, dispatcher, calls, messages and the emulator fail at random.
 
-Each run has to end in its right state, once, and explained; and each model has to have the weights of a run
-that nothing befell. The seed draws the specs, the plans and the faults; how processes interleave is the
-machine's own, so that a seed narrows a failure down and does not repeat it exactly.
+Each run has to end in its right state, once, and explained; each model has to have the weights of a run that
+nothing befell; and the roles have to allow every call that trainers and dispatcher made. The seed draws the
+specs, the plans and the faults; how processes interleave is the machine's own, so that a seed narrows a
+failure down and does not repeat it exactly.
 
 The emulator is only ever stopped gracefully: it saves what is not in S3 at intervals and when it is stopped,
 so that SIGKILL would lose what AWS never loses. Nor does it enforce limits of memory, or lose instances.
@@ -55,7 +56,7 @@ def test_no_run_is_lost_doubled_or_left_unexplained(
             """Wait for the last task to go, look at what is left, and fail if anything is wrong with it."""
             campaign.settle()
             evidence = verdict.gather(campaign)
-            wrong = [(None, words) for words in campaign.seen_wrong]
+            wrong = [(None, words) for words in [*campaign.seen_wrong, *campaign.forbidden()]]
             wrong += verdict.violations(list(campaign.tracks.values()), evidence, reference, campaign.garbage)
             if wrong or reference:
                 with capsys.disabled():

@@ -136,14 +136,14 @@ def spec(data: Data, seed: int, kind: Kind = Kind.GOOD) -> dict[str, Any]:
 
 def plans(rng: random.Random, runs: int) -> list[Plan]:
     """So many plans; every kind and every seed has its share of them, however few they are."""
-    kinds = [kind for kind in SHARES for _ in range(max(1, round(SHARES[kind] * runs)))]
+    kinds = [kind for kind in SHARES for __ in range(max(1, round(SHARES[kind] * runs)))]
     kinds = (kinds + [Kind.GOOD] * runs)[:runs] if len(kinds) < runs else kinds[len(kinds) - runs :]
     rng.shuffle(kinds)
     return [_plan(rng, SEEDS[i % len(SEEDS)], kind) for i, kind in enumerate(kinds)]
 
 
 def _plan(rng: random.Random, seed: int, kind: Kind) -> Plan:
-    blows = tuple(_blow(rng) for _ in range(rng.choices((0, 1, 2), (35, 45, 20))[0]))
+    blows = tuple(_blow(rng) for __ in range(rng.choices((0, 1, 2), (35, 45, 20))[0]))
     cancel = None
     if kind in (Kind.CANCELLED, Kind.RETRIED):
         cancel = rng.choices(("QUEUED", "STARTING", "RUNNING"), (1, 1, 4))[0], rng.uniform(0, 5)

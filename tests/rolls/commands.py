@@ -129,7 +129,7 @@ class Commands:
         self.settle(self.rolls[-1])
 
     def _pointed_at(self) -> str | None:
-        name, _ = names.parse_model_label(self.serves)
+        name, __ = names.parse_model_label(self.serves)
         alias = self.versions.models.alias(name, ALIAS)
         return names.model_label(name, alias["version"]) if alias else None
 

@@ -74,7 +74,7 @@ class Load:
             thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *__: object) -> None:
         self._over.set()
         for thread in self._threads:
             thread.join()

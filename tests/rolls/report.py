@@ -11,7 +11,7 @@ from .verdict import Roll
 def table(load: Load, rolls: Sequence[Roll]) -> str:
     """What happened, counted and timed."""
     rows = [*_requests(load), *_commands(rolls, load.answers)]
-    width = max(len(name) for name, _ in rows)
+    width = max(len(name) for name, __ in rows)
     return "\n".join(f"{name:{width}}  {value:>14}" for name, value in rows)
 
 

@@ -82,7 +82,7 @@ def _texts_and_answers(model_folder: Path, rng: random.Random) -> tuple[list[str
         return f"{frame} w{rng.getrandbits(40):x} ön {rng.choice(ODDITIES)} ."
 
     sizes = [0, 1, 1, 1, 2, 3, 5, 10] * (TEXTS // 8) + [400] * 12
-    texts = [" ".join(sentence() for _ in range(size)) for size in sizes]
+    texts = [" ".join(sentence() for __ in range(size)) for size in sizes]
     nlp = spacy.load(model_folder)
     answers = [
         [{"text": e.text, "tag": e.label_, "start": e.start_char, "end": e.end_char} for e in doc.ents]
@@ -197,7 +197,7 @@ def run(server: serving.Server, load: Load, seconds: float, workers: int, rng: r
             args=(server, load, kind, random.Random(rng.random())),
         )
         for kind, count in KINDS.items()
-        for _ in range(count)
+        for __ in range(count)
     ]
     killer = threading.Thread(target=kill, args=(server, load, random.Random(rng.random())))
     for thread in [killer, *clients]:

@@ -13,7 +13,7 @@ The acts, in order; each builds on the one before:
 5. Ask over HTTP: plain text, JSON, the page, the metrics, the OpenAPI document; without a key, in vain.
 6. Make another key in place of the first, which then opens nothing.
 7. The demo, which deploys again while serving, a server without keys: nothing is trained anew, the model goes
-   on to be served, and it says where all is.
+   on to be served, and it says where all is. The answer that the README shows is given.
 8. A weaker version: it is compared with the one in production, and the gate refuses it. While clients ask all
    the time it is served by force, one that crashes is not, and a rollback brings the better one back: no
    request fails. It is trained once more, with the same weights; nothing of it is pruned.
@@ -35,6 +35,7 @@ from rolls import report, verdict
 from rolls.commands import FORCE, Commands
 from rolls.load import Load
 from rolls.versions import Spoiled, Versions, spec, texts
+from support import documents
 
 # What the emulator forgets, so that every plan finds it changed; the provider and AWS are not at fault.
 EMULATOR_DRIFT = {
@@ -271,7 +272,7 @@ def test_6_another_key_in_place_of_the_first(deployment):
     assert status(deployment) == 200
 
 
-def test_7_the_demo_goes_on_from_what_is_there(deployment):
+def test_7_the_demo_goes_on_from_what_is_there(deployment, root: Path):
     deployment.key = ""
     ended = deployment.playbook("playbooks/demo.yml")
     assert ended.returncode == 0
@@ -287,6 +288,9 @@ def test_7_the_demo_goes_on_from_what_is_there(deployment):
         "AGENCY",
     ):
         assert told in ended.stdout
+    text, shown = documents.exchange((root / "README.md").read_text())
+    answer = deployment.ask("/ner", text.encode())
+    assert [entity | {"score": pytest.approx(entity["score"], abs=0.05)} for entity in shown] == answer
 
 
 def test_8_the_gate_refuses_a_weaker_version(deployment, root: Path, tmp_path: Path):
@@ -310,7 +314,7 @@ def test_8_the_gate_refuses_a_weaker_version(deployment, root: Path, tmp_path: P
 def test_8_rolls_under_load(deployment, root: Path):
     versions = Versions(deployment)
     crashes = versions.copy("space:1", Spoiled.CRASHES)
-    commands = Commands(deployment, versions, serves="space:1", settle=lambda _: time.sleep(1))
+    commands = Commands(deployment, versions, serves="space:1", settle=lambda __: time.sleep(1))
     with Load(deployment, versions.expected(["space:1", "space:2"], texts(root)), ROLL_RATE) as load:
         time.sleep(1)
         commands.promote("space:2")

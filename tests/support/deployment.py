@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,10 @@ class Deployment:
         Begins the name of all that is deployed.
     key:
         The API key to ask the server with.
+    variables:
+        Ansible variables that every playbook gets.
+    environment:
+        What every playbook finds in its environment, beside the test's own.
     """
 
     root: Path
@@ -44,6 +48,8 @@ class Deployment:
     port: int
     prefix: str
     key: str = ""
+    variables: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -74,6 +80,7 @@ class Deployment:
             # A deployment under test must not lean on what the test's own environment holds.
             "AWS_ACCESS_KEY_ID": "",
             "AWS_SECRET_ACCESS_KEY": "",
+            **self.environment,
         }
         ended = subprocess.run(
             [
@@ -83,6 +90,7 @@ class Deployment:
                 *("-e", f"images_home={self.images}"),
                 *("-e", f"local_aws_images={self.images}"),
                 *("-e", f"local_aws_venv={self.emulator_venv}"),
+                *("-e", json.dumps(self.variables)),
                 *arguments,
             ],
             cwd=self.root / folder,
@@ -92,6 +100,7 @@ class Deployment:
             stderr=subprocess.STDOUT,
             text=True,
             timeout=900,
+            check=False,
         )
         print(f"$ ansible-playbook {name} {' '.join(arguments)}  (exit {ended.returncode})\n{ended.stdout}")
         return ended

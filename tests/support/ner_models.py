@@ -149,10 +149,10 @@ KINDS = {
 def sentence(chance, nlp):
     """A made-up sentence with its entities, as an example to learn from."""
     text, entities = "", []
-    for _ in range(chance.randint(4, 14)):
+    for __ in range(chance.randint(4, 14)):
         if chance.random() < 0.3:
             label = chance.choice(list(NAMES))
-            words = " ".join(_name(chance, label) for _ in range(chance.choice((1, 1, 2, 3, 4))))
+            words = " ".join(_name(chance, label) for __ in range(chance.choice((1, 1, 2, 3, 4))))
             entities.append((len(text), len(text) + len(words), label))
         else:
             words = chance.choice(PLAIN) if chance.random() < 0.5 else _letters(chance)
@@ -173,7 +173,7 @@ def _letters(chance):
 def train(nlp, steps=STEPS):
     """Train a pipeline until it finds entities in most texts."""
     chance = random.Random(0)
-    examples = [sentence(chance, nlp) for _ in range(200)]
+    examples = [sentence(chance, nlp) for __ in range(200)]
     spacy.util.fix_random_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -181,7 +181,7 @@ def train(nlp, steps=STEPS):
         if nlp.vocab.vectors.size:
             assert nlp.vocab.vectors.shape[1] == 20
         optimizer.learn_rate = 0.01
-        for _ in range(steps):
+        for __ in range(steps):
             nlp.update(chance.sample(examples, 16), sgd=optimizer, drop=0.1)
     return nlp
 

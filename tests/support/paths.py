@@ -25,3 +25,7 @@ def put() -> None:
         str(ROOT / "terraform" / "training" / "dispatcher"),
         str(ROOT / ".ansible" / "collections"),
     ]
+
+
+if __name__ == "__main__":  # for what is told the path by a setting, such as mypy
+    put()

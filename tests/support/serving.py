@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from nerforge_contract import names
+from support import aws_model
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 60  # spaCy's import alone takes some, on a busy machine
@@ -67,7 +68,7 @@ def train(folder: Path) -> None:
     spacy.util.fix_random_seed(1)
     examples = list(_examples(nlp))
     optimizer = nlp.initialize(lambda: examples)
-    for _ in range(8):
+    for __ in range(8):
         for start in range(0, len(examples), 16):
             nlp.update(examples[start : start + 16], sgd=optimizer)
     nlp.to_disk(folder)
@@ -165,12 +166,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, content)
 
     def do_POST(self) -> None:
-        name = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["Name"]
-        value = self.server.aws.parameters.get(name)
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        model = aws_model.service_model("ssm").operation_model("GetParameter")
+        aws_model.check("the request", model.input_shape, asked)
+        value = self.server.aws.parameters.get(asked["Name"])
         if value is None:
             self._answer(400, json.dumps({"__type": "ParameterNotFound"}).encode())
         else:
-            self._answer(200, json.dumps({"Parameter": {"Name": name, "Value": value}}).encode())
+            found = {"Parameter": {"Name": asked["Name"], "Type": "String", "Value": value}}
+            aws_model.check_answer(model, found)
+            self._answer(200, json.dumps(found).encode())
 
     def _answer(self, status: int, content: bytes) -> None:
         if self.server.aws.faults:
@@ -180,7 +185,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, *__: Any) -> None:
         pass
 
 

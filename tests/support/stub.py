@@ -26,7 +26,7 @@ WORDS = {
     "Titan IV": ("ROCKET", 0.5417),
     "somewhere": ("LOC", None),
 }
-LABELS = sorted({label for label, _ in WORDS.values()})
+LABELS = sorted({label for label, __ in WORDS.values()})
 _SHARES = (0.1, 0.2, 0.22, 0.3, 0.5, 0.52, 0.63, 0.77, 0.84, 0.97)
 MODEL = {
     "name": "people",

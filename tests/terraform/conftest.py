@@ -1,15 +1,18 @@
 """Terraform for the tests of the stacks, with the binary and the providers that the role stack would find."""
 
+import json
 import os
 import platform
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from ansible_collections.nerforge.aws.plugins.plugin_utils import terraform
+from support import aws_model
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -48,7 +51,7 @@ def terraform_in(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callab
 
         def run(*arguments: str) -> str:
             command = ["terraform", *arguments, "-no-color"]
-            ended = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+            ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
             assert ended.returncode == 0, ended.stdout + ended.stderr
             return ended.stdout
 
@@ -56,3 +59,36 @@ def terraform_in(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callab
         return run
 
     return prepare
+
+
+@pytest.fixture(scope="session")
+def made() -> Callable[[Callable[..., str]], dict[str, Any]]:
+    """For a stack's Terraform, the attributes of all that tests/shapes.tftest.hcl makes, by address."""
+
+    def read(terraform: Callable[..., str]) -> dict[str, Any]:
+        output = terraform("test", "-json", "-verbose", "-filter=tests/shapes.tftest.hcl")
+        messages = map(json.loads, output.splitlines())
+        state = next(message["test_state"] for message in messages if "test_state" in message)
+        return {item["address"]: item["values"] for item in state["root_module"]["resources"]}
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def check_task_definition() -> Callable[[dict[str, Any]], None]:
+    """Checks a task definition as Terraform has it against ECS's model: to the provider most is text."""
+
+    def check(found: dict[str, Any]) -> None:
+        request = {
+            "family": found["family"],
+            "networkMode": found["network_mode"],
+            "requiresCompatibilities": found["requires_compatibilities"],
+            "taskRoleArn": found["task_role_arn"],
+            "executionRoleArn": found["execution_role_arn"],
+            "containerDefinitions": json.loads(found["container_definitions"]),
+            "volumes": [{"name": volume["name"]} for volume in found["volume"]],
+        }
+        operation = aws_model.service_model("ecs").operation_model("RegisterTaskDefinition")
+        aws_model.check(found["family"], operation.input_shape, request)
+
+    return check

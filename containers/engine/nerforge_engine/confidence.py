@@ -14,7 +14,7 @@ about eight in ten are right.
 .. [2] C. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -64,7 +64,7 @@ def probabilities(paths: Sequence[Path], temperature: float) -> numpy.ndarray:
     return numpy.exp(-numpy.add.reduceat(numpy.log(sums), _starts(paths)))
 
 
-def _starts(parts: Sequence[Sequence[Any]]) -> numpy.ndarray:
+def _starts(parts: Sequence[Sized]) -> numpy.ndarray:
     """Where each of these parts begins when they are put one behind the other."""
     return numpy.cumsum([0, *map(len, parts[:-1])])
 
@@ -83,8 +83,8 @@ def paths(nlp: "Language", docs: Sequence["Doc"]) -> list[list[Path | None]]:
     ``ner``, or with a later component that changes the tokens or their vectors.
     """
     ner = _greedy_ner(nlp)
-    busy = [doc for doc in docs if doc.ents] if ner else []
-    if not busy:
+    busy = [doc for doc in docs if doc.ents]
+    if ner is None or not busy:
         return [[None] * len(doc.ents) for doc in docs]
     model = ner.model.predict(busy)
     actions = _Actions(ner.moves, sentences=_knows_sentences(nlp, ner))
@@ -106,14 +106,17 @@ class _Replay:
     def __init__(self, doc: "Doc", state: "StateClass", actions: "_Actions") -> None:
         self.state = state
         self._doc, self._actions = doc, actions
-        self._paths: list[Path] = [[] for _ in doc.ents]
+        self._paths: list[Path] = [[] for __ in doc.ents]
         self._transitions = self._walk()
-        self._at: tuple[int, int, numpy.ndarray] | None = None
+        self._at: tuple[int, int, numpy.ndarray]  # before which transition the state is
 
     def advance(self) -> bool:
         """Go to the state before the next transition; False if there is none."""
-        self._at = next(self._transitions, None)
-        return self._at is not None
+        transition = next(self._transitions, None)
+        if transition is None:
+            return False
+        self._at = transition
+        return True
 
     def note(self, logits: numpy.ndarray) -> None:
         """Take in the scores of all actions in this state."""
@@ -189,7 +192,7 @@ def _greedy_ner(nlp: "Language") -> "EntityRecognizer | None":
     """The one NER of the pipeline, if it can be asked again with what it saw."""
     from spacy.pipeline import EntityRecognizer
 
-    found = [pipe for _, pipe in nlp.pipeline if isinstance(pipe, EntityRecognizer)]
+    found = [pipe for __, pipe in nlp.pipeline if isinstance(pipe, EntityRecognizer)]
     if len(found) != 1 or found[0].cfg["beam_width"] != 1:
         return None
     # With one piece the step model puts a ReLU behind it (``_nonlinearity`` in spacy/ml/parser_model.pyx),
@@ -206,5 +209,5 @@ def _knows_sentences(nlp: "Language", ner: "EntityRecognizer") -> bool:
 
 
 def _metas_after(nlp: "Language", pipe: Any) -> "list[FactoryMeta]":
-    pipes = [component for _, component in nlp.pipeline]
+    pipes = [component for __, component in nlp.pipeline]
     return [nlp.get_pipe_meta(name) for name in nlp.pipe_names[pipes.index(pipe) + 1 :]]

@@ -80,7 +80,7 @@ class Decoder:
     """
 
     def __init__(self, weights: Weights, shift: Floats, temperature: float) -> None:
-        features, outputs, self._pieces, _ = weights.lower.shape
+        features, outputs, self._pieces, __ = weights.lower.shape
         self._outputs = outputs
         self._temperature = temperature
         # Pieces side by side; the linear layer ahead of the lower one is part of each slice.
@@ -206,7 +206,7 @@ class Decoder:
     def _context(self, vectors: Floats, starts: numpy.ndarray, tokens: numpy.ndarray) -> Floats:
         """What the open entity's tokens bring to the lower layer in place of their paddings, by state."""
         if len(self._slices) == 3:
-            context = vectors[starts] @ self._slices[1]
+            context: Floats = vectors[starts] @ self._slices[1]
             context += vectors[tokens - 1] @ self._slices[2]
             context += self._filled[1] + self._filled[2]
             return context
@@ -223,7 +223,7 @@ class Decoder:
             best = numpy.maximum(best, hidden[:, piece * width : (piece + 1) * width])
         if upper.matrix is None:
             return best[:, upper.actions]
-        scores = best @ upper.matrix
+        scores: Floats = best @ upper.matrix
         scores += upper.bias
         return scores
 
@@ -237,7 +237,7 @@ class _Upper(NamedTuple):
 
     @classmethod
     def of(cls, weights: Weights, actions: list[int]) -> "_Upper":
-        if weights.upper is None:
+        if weights.upper is None or weights.upper_bias is None:
             return cls(actions, None, None)
         return cls(actions, numpy.ascontiguousarray(weights.upper[actions].T), weights.upper_bias[actions])
 

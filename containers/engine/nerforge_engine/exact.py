@@ -74,8 +74,8 @@ class ExactRecognizer:
                 found += self._batch(batch)
                 batch, characters = [], len(text)
             if characters > _BATCH:
-                *_, entities = self.piecewise(text)
-                found.append(entities)
+                *__, entities = self.piecewise(text)
+                found.append(entities or [])
                 characters = 0
             else:
                 batch.append(text)
@@ -111,7 +111,7 @@ class ExactRecognizer:
             rows = self._lay_out(texts_pieces)
         (places,) = rows.nonzero()
         if not len(places):
-            return [[] for _ in texts]
+            return [[] for __ in texts]
         tokens = rows[places]
         (ends,) = (places[1:] - places[:-1] > 1).nonzero()  # the last tokens of all documents but the last
         stops = numpy.empty(len(ends) + 1, "intp")
@@ -147,7 +147,8 @@ class ExactRecognizer:
         """The entities of one text whose pieces were joined, window by window."""
         depth, words = self._network.depth, self._words
         padding = (0,) * depth
-        vectors, outsides, lengths, advances, sizes = [], [], [], [], []
+        vectors, outsides, lengths, advances = [], [], [], []
+        sizes: list[int] = []
         for number, window in enumerate(windows):
             rows = words.rows(list(chain(*window)))
             at, stop = len(window.left), len(window.left) + len(window.keys)
@@ -172,7 +173,7 @@ class ExactRecognizer:
         self, spans: Spans, starts: numpy.ndarray, lengths: numpy.ndarray, advances: numpy.ndarray
     ) -> list[list[Entity]]:
         """By document: what its spans are in characters. ``starts`` are the documents' first tokens."""
-        found: list[list[Entity]] = [[] for _ in starts]
+        found: list[list[Entity]] = [[] for __ in starts]
         if len(spans.starts):
             characters = advances.cumsum() - advances
             documents = starts.searchsorted(spans.starts, side="right") - 1

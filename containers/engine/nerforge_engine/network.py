@@ -24,6 +24,7 @@ row being the sum of four (``gather_add`` in thinc/backends/numpy_ops.pyx). Four
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy
 
@@ -38,7 +39,7 @@ class Rows:
     def __init__(self, count: int, width: int, outputs: int, bias: Floats) -> None:
         # Zeros are not in memory until they are written.
         self.embedding = numpy.zeros((count, width), "float32")
-        self.products = [numpy.zeros((count, outputs), "float32") for _ in range(3)]
+        self.products = [numpy.zeros((count, outputs), "float32") for __ in range(3)]
         self.products[1][0] = bias
 
     def copy(self, source: Sequence[int], target: Sequence[int]) -> None:
@@ -121,7 +122,7 @@ class Network:
         x = numpy.empty((len(rows), self.width), "float32")
         places = None if self._others else wanted
         for at, stop in _blocks(1, len(rows) - 1, places):
-            here = slice(at, stop) if places is None else places[at:stop]
+            here: Any = slice(at, stop) if places is None else places[at:stop]
             left, middle, right = (
                 product.take(rows[at + by : stop + by] if places is None else rows[here + by], axis=0)
                 for product, by in zip(self.rows.products, (-1, 0, 1), strict=True)
@@ -157,7 +158,7 @@ class _Layer:
     def normalized(self, y: Floats) -> Floats:
         """Layer normalization, less its shift, of the greatest of each output's pieces; y is (rows, P·W)."""
         width = self._width
-        h = numpy.maximum(y[:, :width], y[:, width : 2 * width]) if self._pieces > 1 else y
+        h: Floats = numpy.maximum(y[:, :width], y[:, width : 2 * width]) if self._pieces > 1 else y
         for piece in range(2, self._pieces):
             numpy.maximum(h, y[:, piece * width : (piece + 1) * width], out=h)
         h -= (h @ self._mean)[:, None]

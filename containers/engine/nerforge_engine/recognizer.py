@@ -55,12 +55,20 @@ class SpacyRecognizer:
         self.reason = reason
 
     def entities(self, texts: Sequence[str]) -> list[list[Entity]]:
-        """The entities of each text; no new word stays in the vocabulary."""
+        """The entities of each text; no new word stays in the vocabulary.
+
+        A blank text has none and is not asked about: transformers break on a batch of such.
+        """
+        asked = [text for text in texts if text.strip()]
+        found = iter(self._entities(asked)) if asked else iter(())
+        return [next(found) if text.strip() else [] for text in texts]
+
+    def _entities(self, texts: Sequence[str]) -> list[list[Entity]]:
         # The exception must not cross the zone's end: spaCy closes a zone only when its block ends normally,
         # and a zone left open leaves the vocabulary pointing at freed memory.
         with self._nlp.memory_zone():
             try:
-                docs = list(self._nlp.pipe(texts, batch_size=max(len(texts), 1)))
+                docs = list(self._nlp.pipe(texts, batch_size=len(texts)))
                 return [
                     [
                         Entity(entity.start_char, entity.end_char, entity.label_, score)

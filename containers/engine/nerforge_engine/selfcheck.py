@@ -6,7 +6,7 @@ engine: texts with many names, with none, long and empty ones, all sorts of whit
 tokenizer has rules for, other scripts, emoji.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -62,7 +62,7 @@ def difference(engine: "ExactRecognizer", nlp: "Language") -> str | None:
     except Exception as error:
         return f"spaCy itself raised {type(error).__name__} in the comparison"
     try:
-        found = {
+        found: dict[str, list[tuple[str, Any, Any]]] = {
             "all at once": list(zip(TEXTS, engine.entities(TEXTS), expected, strict=True)),
             "alone": [
                 (text, engine.entities([text])[0], theirs)

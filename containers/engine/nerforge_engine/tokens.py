@@ -16,8 +16,8 @@ Special cases with white space amid other characters would be a third; a tokeniz
 """
 
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy
 
@@ -25,6 +25,7 @@ from .weights import NotProved
 
 if TYPE_CHECKING:
     from spacy.language import Language
+    from spacy.tokens import Doc
 
 # Bits of `Tokens.before` and `Tokens.after`: the bitwise "and" of a piece's last token and the next one's
 # first has JOINED set if the two are neighbours in special cases, and one of RISKY if one piece could be
@@ -84,12 +85,13 @@ class Tokenizer:
         from spacy import attrs
         from spacy.tokenizer import Tokenizer
 
-        theirs = nlp.tokenizer
-        if type(theirs) is not Tokenizer:
+        theirs: Any = nlp.tokenizer
+        if theirs.__class__ is not Tokenizer:
             raise NotProved(f"its tokenizer is a {type(theirs).__name__}")
         self._columns = [attrs.ORTH, attrs.LENGTH, attrs.SPACY, attrs.IS_SPACE, *attributes]
         self._spacy = [4 + at for at, number in enumerate(attributes) if number == attrs.SPACY]
-        getters = nlp.vocab.lex_attr_getters
+        vocab: Any = nlp.vocab  # spaCy's types leave the getters out
+        getters = vocab.lex_attr_getters
         self._getters = {number: getters[number] for number in self._columns if number in getters}
         self._patterns = {
             name: getattr(theirs, name)
@@ -206,7 +208,7 @@ class Tokenizer:
             after,
         )
 
-    def _neighbours(self, bare: "Tokenizer") -> tuple[set[int], set[int]]:
+    def _neighbours(self, bare: "Callable[[str], Doc]") -> tuple[set[int], set[int]]:
         """What stands to the left and to the right of another token within the matcher's patterns.
 
         A pattern is a special case as tokenized without any (``add_special_case`` in spacy/tokenizer.pyx).
@@ -230,7 +232,8 @@ class Tokenizer:
         with self._vocab.memory_zone():
             same = all(
                 numpy.array_equal(
-                    *(Doc(vocab, words=words).to_array(column) for vocab in (nlp.vocab, self._vocab))
+                    Doc(nlp.vocab, words=words).to_array(column),
+                    Doc(self._vocab, words=words).to_array(column),
                 )
                 for column in self._columns
             )

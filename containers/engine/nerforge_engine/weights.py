@@ -169,12 +169,12 @@ def _components(nlp: "Language") -> "tuple[EntityRecognizer, list[Any], list[Any
     """The one ner, the components before it and those after it."""
     from spacy.pipeline import EntityRecognizer
 
-    pipes = [component for _, component in nlp.pipeline]
+    pipes = [component for __, component in nlp.pipeline]
     found = [place for place, pipe in enumerate(pipes) if isinstance(pipe, EntityRecognizer)]
     if len(found) != 1:
         raise NotProved(f"it has {len(found) or 'no'} ner components, not one")
     place = found[0]
-    if type(pipes[place]) is not EntityRecognizer:
+    if pipes[place].__class__ is not EntityRecognizer:
         raise NotProved(f"its ner is a {type(pipes[place]).__name__}")
     return pipes[place], pipes[:place], pipes[place + 1 :]
 
@@ -209,7 +209,7 @@ def _actions(ner: "EntityRecognizer") -> list[str]:
     moves = ner.moves
     from spacy.pipeline._parser_internals.ner import BiluoPushDown
 
-    if type(moves) is not BiluoPushDown:
+    if moves.__class__ is not BiluoPushDown:
         raise NotProved(f"its ner's transition system is a {type(moves).__name__}")
     names = [moves.get_class_name(number) for number in range(moves.n_moves)]
     labels = {name[2:] for name in names if name[:2] == "B-"}
@@ -222,7 +222,7 @@ def _actions(ner: "EntityRecognizer") -> list[str]:
 # --- the layers ---
 
 
-def _kind(layer: "Model") -> str:
+def _kind(layer: "Model[Any, Any]") -> str:
     """Which of thinc's and spaCy's layers this is: the name of the module whose ``forward`` computes it."""
     module = layer._func.__module__
     known = module.startswith(("thinc.layers.", "spacy.ml.", "spacy.pipeline.tok2vec"))
@@ -231,7 +231,7 @@ def _kind(layer: "Model") -> str:
     )
 
 
-def _shape(model: "Model") -> tuple[Any, ...]:
+def _shape(model: "Model[Any, Any]") -> tuple[Any, ...]:
     """The kinds of a model's layers in order, those inside a wrapper as a tuple behind its own.
 
     Chains are flat, for chaining is associative; dropout, which does nothing outside of training, is left
@@ -246,18 +246,20 @@ def _shape(model: "Model") -> tuple[Any, ...]:
     return (kind, inner) if model.layers else (kind,)
 
 
-def _all(model: "Model", kind: str) -> "list[Model]":
+def _all(model: "Model[Any, Any]", kind: str) -> "list[Model[Any, Any]]":
     return [node for node in model.walk(order="dfs_pre") if _kind(node) == kind]
 
 
-def _token_vectors(tok2vec: "Model", before: list[Any]) -> "tuple[Model, Model]":
+def _token_vectors(
+    tok2vec: "Model[Any, Any]", before: list[Any]
+) -> "tuple[Model[Any, Any], Model[Any, Any]]":
     """The model of the token vectors, the ner's own or the one that it listens to, and the linear layer."""
     from spacy.pipeline import Tok2Vec
     from spacy.pipeline.tok2vec import Tok2VecListener
 
     if len(tok2vec.layers) != 3 or _shape(tok2vec)[-2:] != ("list2array", "linear"):
         raise NotProved(_NO_PARSER)
-    own, _, hidden = tok2vec.layers
+    own, __, hidden = tok2vec.layers
     if not isinstance(own, Tok2VecListener):
         return own, hidden
     shared = [pipe for pipe in before if isinstance(pipe, Tok2Vec)]
@@ -267,14 +269,14 @@ def _token_vectors(tok2vec: "Model", before: list[Any]) -> "tuple[Model, Model]"
 
 
 def _embedding(
-    nlp: "Language", model: "Model"
+    nlp: "Language", model: "Model[Any, Any]"
 ) -> tuple[list[int], list[HashTable], StaticVectors | None, Maxout]:
     """Attributes, tables, static vectors and mixer; refuses all layers but those that `Weights` describes."""
     from spacy.attrs import IDS
 
     tables, static = _all(model, "hashembed"), _all(model, "staticvectors")
     looked_up = ("array_getitem", "hashembed") * len(tables)
-    features = (
+    features: tuple[Any, ...] = (
         "featureextractor",
         "list2ragged",
         "with_array",
@@ -315,21 +317,21 @@ def _check_lexical(attributes: list[int]) -> None:
             raise NotProved(f"it embeds {names[number]}, which is not an attribute of the word alone")
 
 
-def _static(nlp: "Language", node: "Model") -> StaticVectors:
+def _static(nlp: "Language", node: "Model[Any, Any]") -> StaticVectors:
     from spacy.vectors import Mode, Vectors
 
     vectors = nlp.vocab.vectors
-    if type(vectors) is not Vectors or vectors.mode != Mode.default:
+    if vectors.__class__ is not Vectors or vectors.mode != Mode.default:
         raise NotProved("its static vectors are not a plain table")
     _check_lexical([vectors.attr])
     return StaticVectors(vectors, _floats(node, "W"))
 
 
-def _maxout(model: "Model") -> Maxout:
+def _maxout(model: "Model[Any, Any]") -> Maxout:
     """The first maxout of a model, and the layer normalization behind it."""
     layer, norm = _all(model, "maxout")[0], _all(model, "layernorm")[0]
     return Maxout(_floats(layer, "W"), _floats(layer, "b"), _floats(norm, "G"), _floats(norm, "b"))
 
 
-def _floats(model: "Model", name: str) -> Floats:
+def _floats(model: "Model[Any, Any]", name: str) -> Floats:
     return numpy.array(model.get_param(name), dtype="float32")

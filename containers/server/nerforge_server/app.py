@@ -9,7 +9,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from itertools import chain
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import falcon
 from falcon import mediatypes
@@ -44,7 +44,7 @@ MODEL_FACTS = (
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 
-def create_app(serving: "Serving", keys: "Keys | None", metrics: "Metrics") -> falcon.App:
+def create_app(serving: "Serving", keys: "Keys | None", metrics: "Metrics") -> "falcon.App[Any, Any]":
     """The application that answers from ``serving``.
 
     What it offers stands in `api.OPERATIONS`. Errors are RFC 9457 problem details with the member ``fix``.
@@ -101,7 +101,8 @@ class Manners:
         if resp.stream is None:
             self._close(req, resp.status_code)
         else:
-            resp.stream = self._until_its_end(resp.stream, req, resp.status_code)
+            stream = cast(Iterator[bytes], resp.stream)  # as `Responders` gives it
+            resp.stream = self._until_its_end(stream, req, resp.status_code)
 
     def _until_its_end(self, stream: Iterator[bytes], req: falcon.Request, status: int) -> Iterator[bytes]:
         try:
@@ -185,7 +186,7 @@ class Responders:
         else:
             req.context.texts += 1
             self._metrics.entities(entity.label for entity in answer)
-            told = {"entities": _told(line.content, answer)}
+            told = {"entities": _told(cast(str, line.content), answer)}  # else there were no entities
         return {**line.echo, **told}
 
     def model(self, _req: falcon.Request, resp: falcon.Response) -> None:

@@ -64,17 +64,7 @@ def text(body: str) -> str:
 
 def texts(body: str) -> tuple[bool, list[str]]:
     """Whether a JSON body holds ``texts`` rather than ``text``, and the texts."""
-    document = _parse(body, "The body", _SHAPE)
-    match document:
-        case {"text": str(one), **rest} if not rest:
-            many, found = False, [one]
-        case {"texts": [*found], **rest} if not rest and all(isinstance(each, str) for each in found):
-            many = True
-        case _:
-            _refuse(
-                "The body must be an object with one member, text (a string) or texts (a list of strings).",
-                _SHAPE,
-            )
+    many, found = _unpacked(_parse(body, "The body", _SHAPE))
     if len(found) > MAX_TEXTS:
         _too_much(
             f"There are more than {MAX_TEXTS:,} texts.", f"Send them in several requests, or as {LINES}."
@@ -85,6 +75,17 @@ def texts(body: str) -> tuple[bool, list[str]]:
         if escapes:
             _check_surrogates(each, f"Text {number} of {len(found)}")
     return many, found
+
+
+def _unpacked(document: Any) -> tuple[bool, list[str]]:
+    match document:
+        case {"text": str(one), **rest} if not rest:
+            return False, [one]
+        case {"texts": list(found), **rest} if not rest and all(isinstance(each, str) for each in found):
+            return True, found
+    _refuse(
+        "The body must be an object with one member, text (a string) or texts (a list of strings).", _SHAPE
+    )
 
 
 class Line(NamedTuple):
@@ -103,8 +104,9 @@ def lines(req: falcon.Request) -> Iterator[Line]:
 
 def _lines(req: falcon.Request) -> Iterator[Line]:
     taken = 0
+    stream: Any = req.stream
     # The stream itself ends where the body does (wsgi.input_terminated); Falcon's bounded one loses lines.
-    for number, raw in enumerate(iter(req.stream.readline, b""), 1):
+    for number, raw in enumerate(iter(stream.readline, b""), 1):
         if raw.isspace():
             continue
         taken += 1

@@ -12,6 +12,7 @@ import logging
 import socket
 import time
 from functools import lru_cache
+from typing import Any
 
 from greenlet import getcurrent, greenlet
 from waitress.adjustments import Adjustments
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 
 class Task(WSGITask):
+    wrote_header: bool
+
     def build_response_header(self) -> bytes:
         if self.channel.server.draining and len(self.channel.requests) == 1:
             self.set_close_on_finish()
@@ -42,7 +45,8 @@ class Task(WSGITask):
             and "CONNECTION" not in self.request.headers
         )
         if not ordinary:
-            return super().build_response_header()
+            header: bytes = super().build_response_header()
+            return header
         # What waitress would write but for the order and the case of the names, in a fifth of the time.
         given = self.response_headers
         lines = [
@@ -70,7 +74,8 @@ class Task(WSGITask):
 
 @lru_cache(maxsize=4)
 def _http_date(second: int) -> str:
-    return build_http_date(second)
+    date: str = build_http_date(second)
+    return date
 
 
 class Refusal(ErrorTask):
@@ -100,6 +105,8 @@ class Channel(HTTPChannel):
 
     task_class = Task
     error_task_class = Refusal
+
+    request: Any  # the `Parser` of what comes in; None between requests
 
     task: greenlet | None = None  # what serves the first of the requests
     blocked = False  # whether that waits for the client to read
@@ -154,7 +161,8 @@ class Channel(HTTPChannel):
         while self.connected and self.total_outbufs_len > self.adj.outbuf_high_watermark:
             self.blocked = True
             try:
-                getcurrent().parent.switch()
+                hub: Any = getcurrent().parent
+                hub.switch()
             finally:
                 self.blocked = False
 

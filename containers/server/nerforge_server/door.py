@@ -32,11 +32,11 @@ class Door:
 
     def enter(self, authorization: str) -> str:
         """The name of the key in an Authorization header; a Problem if there is none that opens."""
-        scheme, _, presented = authorization.partition(" ")
+        scheme, __, presented = authorization.partition(" ")
         presented = presented.strip()
         if scheme.lower() != "bearer" or not presented:
             _challenge("This needs an API key.", _CHALLENGE)
-        name = self._keys.name_of(presented)
+        name = None if self._keys is None else self._keys.name_of(presented)
         if name is None:
             _challenge("The API key opens nothing here.", f'{_CHALLENGE}, error="invalid_token"')
         return name

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nerforge_contract import names
 from nerforge_contract.errors import UserError
@@ -23,6 +23,8 @@ from .settings import Settings
 
 if TYPE_CHECKING:
     from .keys import Keys
+
+_Found = TypeVar("_Found")
 
 RETRY_SECONDS = (1, 2, 4, 8, 15, 30)  # between two tries at AWS; the last one is repeated
 
@@ -85,7 +87,8 @@ class Fetching:
             if kind == "waiting":
                 tell(what)
             elif kind == "fetched":
-                return what
+                fetched: Fetched = what
+                return fetched
             else:
                 raise what
 
@@ -147,7 +150,7 @@ def _s3() -> Any:
     return boto3.client("s3", config=config)
 
 
-def _patiently(get: Callable[[], Any], refusal: str, tell: Callable[[str], None]) -> Any:
+def _patiently(get: Callable[[], _Found], refusal: str, tell: Callable[[str], None]) -> _Found:
     from botocore.exceptions import BotoCoreError, ClientError
 
     tries = 0

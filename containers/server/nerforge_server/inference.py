@@ -180,7 +180,7 @@ class Inference:
         self._admit(sum(map(_size, first)), streamed=True)
         return self._stream(self._file(first, streamed=True), parts)
 
-    def _stream(self, request: _Request, parts: Iterator[list[str]]) -> "Iterator[list[list[Entity]]]":
+    def _stream(self, request: _Request | None, parts: Iterator[list[str]]) -> "Iterator[list[list[Entity]]]":
         following: _Request | None = None
         try:
             while request:

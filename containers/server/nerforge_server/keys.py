@@ -101,14 +101,16 @@ def _read_parameter(reference: str, client: Any) -> str:
     import boto3
 
     client = client or boto3.client("ssm")
-    return client.get_parameter(Name=reference, WithDecryption=True)["Parameter"]["Value"]
+    value: str = client.get_parameter(Name=reference, WithDecryption=True)["Parameter"]["Value"]
+    return value
 
 
 def _read_secret(reference: str, client: Any) -> str:
     import boto3
 
     client = client or boto3.client("secretsmanager")
-    return client.get_secret_value(SecretId=reference).get("SecretString", "")
+    value: str = client.get_secret_value(SecretId=reference).get("SecretString", "")
+    return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """From nothing to a recognizer that was tried: spaCy, the fetched model, the engine."""
 
+import importlib.util
 import logging
 import sys
 import threading
@@ -78,7 +79,7 @@ class Loading(threading.Thread):
 
 def _import_spacy() -> None:
     """Import spaCy without its command line, which it imports for `spacy.info`: a fifth of the time."""
-    command = types.ModuleType("spacy.cli.info")
+    command: Any = types.ModuleType("spacy.cli.info")
     command.info = None
     sys.modules[command.__name__] = command
     import spacy  # noqa: F401
@@ -88,7 +89,8 @@ def _import_spacy() -> None:
 
 def _temperature(manifest: dict[str, Any]) -> float:
     """The one that makes the scores true, as the trainer has found; 1 where it has not looked for one."""
-    return (manifest.get("calibration") or {}).get("temperature", 1.0)
+    temperature: float = (manifest.get("calibration") or {}).get("temperature", 1.0)
+    return temperature
 
 
 def load(folder: Path, label: str, temperature: float = 1.0) -> "Recognizer":
@@ -99,6 +101,12 @@ def load(folder: Path, label: str, temperature: float = 1.0) -> "Recognizer":
     try:
         nlp = spacy.load(folder)
     except Exception as error:  # what spaCy raises over a broken folder is of any type
+        if _lacks_transformers(folder):
+            raise UserError(
+                "it has a transformer, and this server's image was made without PyTorch",
+                label,
+                "Deploy with images_transformers: true in the inventory, or promote another version.",
+            ) from None
         raise UserError(
             f"spaCy cannot load it: {type(error).__name__}: {error}",
             label,
@@ -107,6 +115,13 @@ def load(folder: Path, label: str, temperature: float = 1.0) -> "Recognizer":
     made = recognizer(nlp, temperature)
     attempt(made, label)
     return made
+
+
+def _lacks_transformers(folder: Path) -> bool:
+    """Whether the pipeline needs what only images for transformers carry."""
+    config = folder / "config.cfg"
+    wanted = config.is_file() and '"curated_transformer"' in config.read_text(encoding="utf-8")
+    return wanted and importlib.util.find_spec("spacy_curated_transformers") is None
 
 
 def attempt(recognizer: "Recognizer", label: str) -> None:

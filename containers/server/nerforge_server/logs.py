@@ -34,7 +34,7 @@ class JsonFormatter(logging.Formatter):
             **getattr(record, "fields", {}),
         }
         if record.exc_info and record.exc_info[0]:
-            kind, _, where = record.exc_info
+            kind, __, where = record.exc_info
             line["exception"] = kind.__name__
             line["stack"] = [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(where)]
         return json.dumps(line)  # ASCII: any locale can write it, and nothing in it can pass for a line's end

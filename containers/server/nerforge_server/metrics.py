@@ -29,7 +29,7 @@ OTHER = "other"  # what a route, a method, a status or a label is counted as if 
 
 _ROUTES = (*dict.fromkeys(operation.path for operation in api.OPERATIONS), api.ASSETS, OTHER)
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", OTHER)
-_STATUSES = (*map(int, HTTPStatus), OTHER)
+_STATUSES: tuple[int | str, ...] = (*map(int, HTTPStatus), OTHER)
 
 _REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
 _BATCH_TEXTS = (1, 2, 4, 8, 16, 32, 64)
@@ -52,7 +52,7 @@ class _Histogram:
         self.sum = start + len(bounds) + 1
         self.end = self.sum + 1
 
-    def observe(self, row: memoryview, value: float) -> None:
+    def observe(self, row: "memoryview[float]", value: float) -> None:
         row[self.start + bisect_left(self.bounds, value)] += 1
         row[self.sum] += value
 
@@ -147,9 +147,9 @@ class Metrics:
         requests = CounterMetricFamily(
             "nerforge_requests", "Requests answered.", labels=("route", "method", "status")
         )
-        for key in product(_ROUTES, _METHODS, _STATUSES):
-            if count := sums[_place_of(*key)]:
-                requests.add_metric([*map(str, key)], count)
+        for route, method, status in product(_ROUTES, _METHODS, _STATUSES):
+            if count := sums[_place_of(route, method, status)]:
+                requests.add_metric([route, method, str(status)], count)
         yield requests
 
         seconds = HistogramMetricFamily(
@@ -198,7 +198,7 @@ class Metrics:
         yield memory
         yield cpu
 
-    def _row_of(self, slot: int) -> memoryview:
+    def _row_of(self, slot: int) -> "memoryview[float]":
         return self._memory[slot * self._width : (slot + 1) * self._width]
 
 

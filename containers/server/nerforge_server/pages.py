@@ -10,7 +10,7 @@ from base64 import b64encode
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _HERE = Path(__file__).parent
 # Swagger UI as the package offapi has it: https://github.com/swagger-api/swagger-ui
@@ -47,7 +47,8 @@ def page() -> Page:
 def docs() -> tuple[Page, dict[str, Asset]]:
     """The page that shows the OpenAPI document, and its files by name."""
     # Importing the package would read all that it holds.
-    [folder] = importlib.util.find_spec("offapi").submodule_search_locations
+    package: Any = importlib.util.find_spec("offapi")
+    [folder] = package.submodule_search_locations
     content = (_HERE / "docs.html").read_text()
     assets = {}
     for role, file in _SWAGGER.items():
@@ -70,7 +71,7 @@ def _asset(path: Path) -> Asset:
 def _hashes(page: bytes) -> tuple[str, str]:
     """Of the page's own script and style, as a content security policy names them."""
     script, style = (
-        b64encode(sha256(re.search(rb"<%s>(.*?)</%s>" % (tag, tag), page, re.DOTALL)[1]).digest()).decode()
+        b64encode(sha256(re.findall(rb"<%s>(.*?)</%s>" % (tag, tag), page, re.DOTALL)[0]).digest()).decode()
         for tag in (b"script", b"style")
     )
     return f"'sha256-{script}'", f"'sha256-{style}'"

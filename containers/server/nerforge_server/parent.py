@@ -49,7 +49,7 @@ class Parent:
         self._workers: Workers | None = None
         self._serving = Serving()
         app = create_app(self._serving, None, Metrics(1, (), ""))  # no keys needed: there is nothing to guard
-        self._server = Server(app, listener, self._serving, room=lambda *_: 0)  # and no text to answer
+        self._server = Server(app, listener, self._serving, room=lambda *__: 0)  # and no text to answer
         self._fetching = fetching
         self._loading = Loading(fetching, self._serving.refuse, self._server.wake)
 
@@ -76,7 +76,7 @@ class Parent:
                 self._workers.tend()
         return self._end()
 
-    def _stop(self, *_: object) -> None:
+    def _stop(self, *__: object) -> None:
         self._told_to_stop = True
         self._server.wake()
 
@@ -91,7 +91,7 @@ class Parent:
 
         # What is there stays: a worker's collector need not look at it, and so leaves its pages shared.
         gc.freeze()
-        signal.signal(signal.SIGCHLD, lambda *_: self._server.wake())
+        signal.signal(signal.SIGCHLD, lambda *__: self._server.wake())
         self._serving.refuse("the model is there, and answers on new connections")
         self._server.leave()
         self._workers = Workers(count, work, metrics.replaced)
@@ -135,7 +135,7 @@ def run_worker(seat: Seat, listener: socket.socket, loaded: Loaded, metrics: Met
     """Answer until SIGTERM, then answer what is open; the exit code, 1 if answers are left owing."""
     stopping = False
 
-    def stop(*_: object) -> None:
+    def stop(*__: object) -> None:
         nonlocal stopping
         stopping = True
         serving.stop()

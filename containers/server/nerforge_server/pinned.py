@@ -98,7 +98,8 @@ def unpack(artifact: Path, folder: Path) -> None:
                     target.mkdir(parents=True, exist_ok=True)
                     continue
                 target.parent.mkdir(parents=True, exist_ok=True)
-                with archive.extractfile(member) as source, target.open("wb") as copy:
+                content: Any = archive.extractfile(member)
+                with content as source, target.open("wb") as copy:
                     shutil.copyfileobj(source, copy)
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise UserError(f"it cannot be unpacked: {error}", artifact.name, _PROMOTE) from error
@@ -107,7 +108,7 @@ def unpack(artifact: Path, folder: Path) -> None:
 def _manifest(content: bytes, pin: Pin) -> dict[str, Any]:
     where = _where(pin, names.MANIFEST)
     try:
-        manifest = json.loads(content)
+        manifest: dict[str, Any] = json.loads(content)
         found = names.model_label(manifest["name"], manifest["version"])
         sha256 = manifest["artifact"]["sha256"]
         missing = {"run", "created", "language", "labels", "scores"} - manifest.keys()

@@ -41,6 +41,9 @@ class Problem(falcon.HTTPError):
         Headers that the answer carries.
     """
 
+    status: HTTPStatus
+    headers: dict[str, str] | None
+
     def __init__(
         self, status: HTTPStatus, what: str, fix: str = "", headers: dict[str, str] | None = None
     ) -> None:
@@ -81,17 +84,18 @@ def of(error: Exception, request_id: str) -> Problem:
     return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The server failed over this request.")
 
 
-def install(app: falcon.App) -> None:
+def install(app: "falcon.App[Any, Any]") -> None:
     """Make every error of this app a problem details document."""
     app.set_error_serializer(_serialize)
     app.add_error_handler(Exception, _handle)
 
 
-def _handle(req: falcon.Request, _resp: falcon.Response, error: Exception, _params: dict) -> None:
-    raise of(error, req.context.get("id", ""))
+def _handle(req: falcon.Request, _resp: falcon.Response, error: Exception, _params: dict[str, Any]) -> None:
+    raise of(error, req.context.get("id") or "")
 
 
 def _serialize(_req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError) -> None:
-    own = isinstance(error, Problem)  # Falcon's own descriptions quote the request
-    resp.data = body(error.status_code, error.what if own else "", error.fix if own else "")
+    # Falcon's own descriptions quote the request.
+    what, fix = (error.what, error.fix) if isinstance(error, Problem) else ("", "")
+    resp.data = body(error.status_code, what, fix)
     resp.content_type = CONTENT_TYPE

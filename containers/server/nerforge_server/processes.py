@@ -43,7 +43,7 @@ def fork(run: Callable[[], int]) -> int:
         os._exit(code)
 
 
-def block_signals() -> set[signal.Signals]:
+def block_signals() -> set[int | signal.Signals]:
     """Have `SIGNALS` wait until there are handlers for them; what was blocked before."""
     return signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 

@@ -134,6 +134,8 @@ class Parser(HTTPRequestParser):
     Attributes: ``started``, when it was made, in seconds of time.time(); ``held``, bytes of the body.
     """
 
+    expect_continue: bool
+
     def __init__(
         self, adjustments: Adjustments, room: Room, held: Held, refusal: Error | None = None
     ) -> None:
@@ -156,7 +158,7 @@ class Parser(HTTPRequestParser):
         if self._refusal:
             self._fail(self._refusal)
             return len(data)
-        consumed = super().received(data)
+        consumed: int = super().received(data)
         if self.body_rcv is not None and not self.completed:
             came_along = not self.chunked and consumed + self.content_length <= len(data)
             if not came_along:
@@ -174,7 +176,7 @@ class Parser(HTTPRequestParser):
         self._body = self.body_rcv.buf = Body(room, self._all)
 
     def _received_body(self, data: bytes) -> int:
-        consumed = super().received(data[:CHUNKED_BYTES] if self.chunked else data)
+        consumed: int = super().received(data[:CHUNKED_BYTES] if self.chunked else data)
         if self._body is not None and self._body.refused:
             self._fail(Overloaded(""))
         elif self.chunked and (
@@ -188,7 +190,8 @@ class Parser(HTTPRequestParser):
         self.completed = True
 
     def _header(self, name: str, default: str) -> str:
-        return self.headers.get(name.removeprefix("HTTP_"), default)
+        value: str = self.headers.get(name.removeprefix("HTTP_"), default)
+        return value
 
     def parse_header(self, header_plus: bytes) -> None:
         """Read the head; ParsingError also where it does not say beyond doubt how long the body is.

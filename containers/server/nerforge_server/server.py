@@ -16,8 +16,9 @@ import math
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
+from wsgiref.types import WSGIApplication
 
 from greenlet import GreenletExit, greenlet
 from waitress import wasyncore
@@ -53,7 +54,9 @@ log = logging.getLogger(__name__)
 class Work(Protocol):
     """What requests leave to be done between two looks at the sockets."""
 
-    busy: bool  # whether `turn` has something to do
+    @property
+    def busy(self) -> bool:
+        """Whether `turn` has something to do."""
 
     def turn(self) -> None:
         """Do a bounded piece of it, and switch to the greenlets that it finishes."""
@@ -88,11 +91,11 @@ class Server:
 
     def __init__(
         self,
-        app: Callable,
+        app: WSGIApplication,
         listener: socket.socket,
         work: Work,
         seat: Seat | None = None,
-        room: Room = lambda *_: MAX_STREAM_BODY,
+        room: Room = lambda *__: MAX_STREAM_BODY,
     ) -> None:
         self._work = work
         self._seat = seat
@@ -210,7 +213,7 @@ class _Tasks:
 
     def run(self) -> None:
         # Only what is due by now: a client may have sent thousands of requests at once.
-        for _ in range(len(self._due)):
+        for __ in range(len(self._due)):
             channel = self._due.popleft()
             task = channel.task
             if task is None or task.dead:
@@ -228,8 +231,8 @@ class _Listener(TcpWSGIServer):
 
     def __init__(
         self,
-        app: Callable,
-        sockets: dict,
+        app: WSGIApplication,
+        sockets: dict[int, Any],
         listener: socket.socket,
         tasks: _Tasks,
         seat: Seat | None,
@@ -258,7 +261,7 @@ class _Listener(TcpWSGIServer):
         self._waits = False  # whether a connection waited when it was last looked
         self._left_since: float | None = None  # since when what waits is left to other processes
         self.room = room
-        self.held = Held(lambda: self.active_channels.values())
+        self.held = Held(self._channels)
         self.channel_class = Channel
         # waitress sets options on the socket that it is given; its accept is all that is used of it here.
         super().__init__(
@@ -271,6 +274,10 @@ class _Listener(TcpWSGIServer):
             bind_socket=False,
             sockinfo=(listener.family, listener.type, listener.proto, listener.getsockname()),
         )
+
+    def _channels(self) -> Iterable[Channel]:
+        channels: Iterable[Channel] = self.active_channels.values()
+        return channels
 
     def pull_trigger(self) -> None:
         """Nothing: waitress wakes its loop from its threads, and here the loop is awake whoever calls."""
@@ -292,7 +299,7 @@ class _Listener(TcpWSGIServer):
         """Accept what waits; but leave it, for a moment, to a process that holds fewer connections."""
         self._waits = True
         now = time.monotonic()
-        for _ in range(ACCEPTS):
+        for __ in range(ACCEPTS):
             before = len(self.active_channels)
             if before >= CONNECTIONS:
                 return
@@ -312,7 +319,8 @@ class _Listener(TcpWSGIServer):
     def accept(self) -> tuple[socket.socket, Any] | None:
         """As waitress does; if the system has no more sockets, not again for a moment."""
         try:
-            return super().accept()
+            accepted: tuple[socket.socket, Any] | None = super().accept()
+            return accepted
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                 log.error("A connection must wait: %s", error.strerror)

@@ -42,8 +42,8 @@ def answers(
                 yield line.content
 
     def wrong() -> Iterator[Answer]:
-        while due and isinstance(due[0].content, Problem):
-            yield due[0], due.popleft().content
+        while due and isinstance(problem := due[0].content, Problem):
+            yield due.popleft(), problem
 
     results = recognize(texts())
     while True:

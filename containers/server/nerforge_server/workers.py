@@ -101,9 +101,9 @@ class Workers:
         now = time.monotonic()
         for place in self._places:
             if place.pid is not None:
-                self._reap(place, now)
+                self._reap(place, place.pid, now)
             if place.pid is not None:
-                self._watch(place, now)
+                self._watch(place, place.pid, now)
             elif not self._stopping and now >= place.due:
                 self._fork(place, now)
 
@@ -139,9 +139,9 @@ class Workers:
             log.info("Worker %d was replaced", place.seat.slot)
             self._replaced()
 
-    def _reap(self, place: _Place, now: float) -> None:
-        pid, status = os.waitpid(place.pid, os.WNOHANG)
-        if not pid:
+    def _reap(self, place: _Place, pid: int, now: float) -> None:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if not ended:
             return
         place.pid = None
         place.seat.board.held[place.seat.slot] = math.inf
@@ -156,8 +156,8 @@ class Workers:
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         log.error("Worker %d died (%s); a new one is started in %g s", place.seat.slot, how, wait)
 
-    def _watch(self, place: _Place, now: float) -> None:
+    def _watch(self, place: _Place, pid: int, now: float) -> None:
         stuck = now - place.seat.board.turned[place.seat.slot]
         if stuck > STUCK_SECONDS:
             log.error("Worker %d has not turned for %.0f s and is killed", place.seat.slot, stuck)
-            os.kill(place.pid, signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)

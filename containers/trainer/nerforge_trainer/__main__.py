@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from nerforge_contract import states
 from nerforge_contract.errors import UserError
@@ -9,20 +10,29 @@ from nerforge_contract.errors import UserError
 from .interruption import Interrupted, Interruption
 from .settings import Settings
 
+if TYPE_CHECKING:
+    from .attempt import Attempt
 
-def main() -> int:
-    """Do the attempt that the environment names; returns the exit code."""
+
+def main(kind: "type[Attempt] | None" = None) -> int:
+    """Do the attempt that the environment names; returns the exit code.
+
+    Parameters
+    ----------
+    kind:
+        What does it; by default `Attempt` itself.
+    """
     interruption = Interruption()
     interruption.listen()
     try:
-        code = _attempt(interruption)
+        code = _attempt(interruption, kind)
     except Interrupted as signal:
         print(f"stopped by {signal}; a new attempt goes on", file=sys.stderr, flush=True)
         return states.EXIT_INTERRUPTED
     return states.EXIT_INTERRUPTED if code == states.EXIT_ERROR and interruption.seen else code
 
 
-def _attempt(interruption: Interruption) -> int:
+def _attempt(interruption: Interruption, kind: "type[Attempt] | None") -> int:
     try:
         settings = Settings.from_environment(os.environ)
     except UserError as error:
@@ -37,7 +47,7 @@ def _attempt(interruption: Interruption) -> int:
 
     session = boto3.Session()
     tables = session.resource("dynamodb")
-    return Attempt(
+    return (kind or Attempt)(
         settings,
         runs=Runs(tables.Table(settings.runs_table)),
         models=Models(tables.Table(settings.models_table)),

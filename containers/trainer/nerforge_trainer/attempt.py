@@ -22,7 +22,7 @@ from nerforge_contract.runs import Run, Runs, now
 
 from . import progress, publish
 from .checkpoint import Checkpoints, Timetable
-from .fetch import Part, fetch_parts, held_out
+from .fetch import Part, fetch_archive, fetch_parts, held_out
 from .interruption import Interruption
 from .progress import Progress, Superseded
 from .settings import Settings
@@ -32,6 +32,7 @@ from .watch import Watch
 if TYPE_CHECKING:
     from .measure import Measured
     from .train import Trained
+    from .transformer import Transformer
 
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 
@@ -70,6 +71,7 @@ class Attempt:
             return self._superseded()
         try:
             record = self.runs.get(self.settings.run_id)
+            assert record is not None  # it was moved just now
             checkpoints = Checkpoints(self.s3, self.settings.bucket, self._ancestry(record))
             outcome = self._do(record, checkpoints)
             ours = self._end(states.SUCCEEDED, checkpoint=None, **outcome)
@@ -126,9 +128,10 @@ class Attempt:
     def _ancestry(self, record: Run) -> list[str]:
         """The run, the run it is a retry of, and so on."""
         run_ids = [record["run_id"]]
-        while record and record.get("retry_of"):
-            run_ids.append(record["retry_of"])
-            record = self.runs.get(record["retry_of"])
+        older: Run | None = record
+        while older and older.get("retry_of"):
+            run_ids.append(older["retry_of"])
+            older = self.runs.get(older["retry_of"])
         return run_ids
 
     # --- the work ---
@@ -161,7 +164,7 @@ class Attempt:
             parts, report = self._fetch(wanted, folder)
             files = {part: folder / f"{part}.spacy" for part in parts}
             warnings = [*record.get("warnings", []), *report.warnings]
-            trained = self._train(wanted, parts, files, checkpoints, shown, warnings)
+            trained = self.train(wanted, parts, files, checkpoints, shown, warnings)
             shown.phase(progress.EVALUATING)
             measured = self._measure(trained.best, parts, files)
             shown.phase(progress.UPLOADING)
@@ -207,7 +210,7 @@ class Attempt:
             parts, report = self._fetch(wanted, folder)
             files = {part: folder / f"{part}.spacy" for part in parts}
             warnings = [*record.get("warnings", []), *report.warnings]
-            trained = self._train(wanted, parts, files, checkpoints, shown, warnings)
+            trained = self.train(wanted, parts, files, checkpoints, shown, warnings)
             shown.phase(progress.COMPARING)
             held = files[held_out(parts)]
             result = reproduction.compared(manifest, pipeline, trained.best, held, self.settings.image)
@@ -225,7 +228,7 @@ class Attempt:
         _say_report(report)
         return parts, report
 
-    def _train(
+    def train(
         self,
         wanted: dict[str, Any],
         parts: dict[str, Part],
@@ -234,13 +237,30 @@ class Attempt:
         shown: Progress,
         warnings: list[str],
     ) -> "Trained":
-        """Train the pipeline; the warnings grow by what its tokens make of the data."""
+        """Train a pipeline: the one step that a trainer of another kind does in another way.
+
+        Parameters
+        ----------
+        wanted:
+            The spec, with its defaults.
+        parts:
+            The data, by part.
+        files:
+            Where the same is to be written as .spacy files: the pipeline is measured on them.
+        checkpoints:
+            Where to save the training, and what to go on from.
+        shown:
+            Is told how far it is.
+        warnings:
+            Grow by what the pipeline's tokens make of the data.
+        """
         from . import config, docs
         from .train import require_device, train
 
         shown.phase(progress.TRAINING)
         gpu = require_device(wanted["device"])
-        nlp = config.build(wanted, files["train"], files["dev"])
+        transformer = self._transformer(wanted, files["train"].parent)
+        nlp = config.build(wanted, files["train"], files["dev"], transformer)
         for part, data in parts.items():
             warnings += docs.write(nlp, data.examples, files[part], data.where)
         warnings[:] = dict.fromkeys(warnings)  # an attempt before this one may have noted them
@@ -254,6 +274,19 @@ class Attempt:
             self.interruption,
             Watch(shown, nlp.config["training"]["max_steps"]),
         )
+
+    def _transformer(self, wanted: dict[str, Any], folder: Path) -> "Transformer | None":
+        """The pretrained transformer that the spec names, if it does."""
+        if "transformer" not in wanted:
+            return None
+        from . import transformer
+
+        transformer.require()
+        archive, where = fetch_archive(self.s3, self.settings.bucket, wanted["transformer"], folder)
+        try:
+            return transformer.prepare(archive, where, folder / "transformer")
+        finally:
+            archive.unlink()
 
     def _measure(self, best: Path, parts: dict[str, Part], files: dict[str, Path]) -> "Measured":
         from .measure import measure

@@ -72,7 +72,7 @@ class Batches:
                 random.shuffle(self._order)
             before = rng.capture()
             if self._current is None:
-                self._begin()
+                self._current = self._begin()
             batch = next(self._current, None)
             if batch is not None:
                 if rng.capture() != before:
@@ -112,18 +112,18 @@ class Batches:
             if number in draws:
                 rng.restore(draws[number])
             if self._current is None:
-                self._begin()
+                self._current = self._begin()
             next(self._current)
         self._taken, self._draws = state["taken"], draws
 
-    def _begin(self) -> None:
+    def _begin(self) -> Iterator[Batch]:
         self._taken, self._draws = 0, {}
         self._sizes_before = {name: sizes.taken for name, sizes in self._sizes.items()}
         if self._examples is None:
             examples = self._corpus(self._nlp)
         else:
             examples = [self._examples[i] for i in self._order]
-        self._current = iter(self._batcher(examples))
+        return iter(self._batcher(examples))
 
 
 class _Counted:
@@ -140,7 +140,7 @@ class _Counted:
         return next(self._schedule)
 
     def skip(self, count: int) -> None:
-        for _ in range(count):
+        for __ in range(count):
             next(self)
 
 

@@ -98,7 +98,7 @@ def fitted_temperature(found: Judged) -> float:
         return -float(numpy.mean(targets * numpy.log(scores) + (1 - targets) * numpy.log1p(-scores)))
 
     limits = low, high = numpy.log10(_TEMPERATURES)
-    for _ in range(3):  # each time ten times as fine
+    for __ in range(3):  # each time ten times as fine
         exponents = numpy.clip(numpy.linspace(low, high, 21), *limits)
         best = min(exponents, key=lambda exponent: (loss(exponent), abs(exponent)))
         low, high = best - (high - low) / 20, best + (high - low) / 20
@@ -142,6 +142,7 @@ def expected_calibration_error(bins: Sequence[dict[str, Any]]) -> float | None:
     total = sum(one["count"] for one in bins)
     if not total:
         return None
-    return round(
+    error: float = round(
         sum(one["count"] * abs(one["accuracy"] - one["confidence"]) for one in bins) / total, _DIGITS
     )
+    return error

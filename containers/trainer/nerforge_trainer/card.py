@@ -54,10 +54,16 @@ def draw(described: Path, page: Path) -> bool:
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "MPLCONFIGDIR": str(described.parent / "matplotlib"),
     }
-    command = [sys.executable, "-m", "nerforge_trainer.card_page", described, page]
+    command: list[str | Path] = [sys.executable, "-m", "nerforge_trainer.card_page", described, page]
     try:
         ended = subprocess.run(
-            command, env=environment, capture_output=True, text=True, errors="replace", timeout=_PATIENCE
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_PATIENCE,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         why = str(error)

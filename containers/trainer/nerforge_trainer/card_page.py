@@ -52,7 +52,8 @@ def page(card: dict[str, Any]) -> str:
 
 def _source(data: dict[str, Any], part: str) -> dict[str, str]:
     """The file of a part: its own, or the one that was cut into the parts."""
-    return data.get(part) or data["all"]
+    source: dict[str, str] = data.get(part) or data["all"]
+    return source
 
 
 def _sides(error: dict[str, Any]) -> dict[str, Any]:

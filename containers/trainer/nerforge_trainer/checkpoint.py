@@ -15,7 +15,7 @@ from nerforge_contract.runs import now
 
 from . import publish
 
-FORMAT = 2  # changes with what a training writes into its folder
+FORMAT = 3  # changes with what a training writes into its folder
 KEPT = 2
 SHARE = 0.02  # of the training's time goes into saving, at most
 
@@ -58,7 +58,7 @@ class Timetable:
 
     def is_due(self, step: int) -> bool:
         """Whether to save after this step."""
-        by_steps = bool(self._steps) and step > 0 and step % self._steps == 0
+        by_steps = bool(self._steps and step > 0 and step % self._steps == 0)
         return by_steps or self._clock() >= self._next
 
     def saved(self, seconds: float) -> None:
@@ -167,7 +167,7 @@ class Checkpoints:
         found = [
             (entry["LastModified"], entry["Key"]) for page in pages for entry in page.get("Contents", ())
         ]
-        return [key for _, key in sorted(found, reverse=True)]
+        return [key for __, key in sorted(found, reverse=True)]
 
     def _fetch(self, key: str, folder: Path, mark: Mapping[str, str]) -> About:
         archive = _beside(folder)
@@ -213,7 +213,7 @@ def unpack(archive: Path, folder: Path) -> dict[str, Any]:
     try:
         with tarfile.open(archive) as tar:
             tar.extractall(folder, filter="data")
-        about = json.loads((folder / _ABOUT).read_bytes())
+        about: dict[str, Any] = json.loads((folder / _ABOUT).read_bytes())
         written, members = about["format"], about["members"]
     except (tarfile.TarError, EOFError, FileNotFoundError, ValueError, KeyError, TypeError) as error:
         raise Unusable(f"it is damaged: {error}") from None

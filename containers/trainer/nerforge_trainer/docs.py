@@ -50,7 +50,7 @@ def write(nlp: Language, examples: Iterable[Example], path: Path, where: str) ->
 def to_doc(nlp: Language, example: Example) -> tuple[Doc, list[Span]]:
     """One example as a document, and those of its spans that fit no tokens."""
     # Words without spaces tell spaCy to train and evaluate on these words, not on its tokenizer's.
-    doc = nlp.make_doc(example.text) if example.words is None else Doc(nlp.vocab, words=example.words)
+    doc = nlp.make_doc(example.text) if example.words is None else Doc(nlp.vocab, words=list(example.words))
     entities, unfit = [], []
     for start, end, label in example.spans:
         entity = doc.char_span(*alignment.trimmed(example.text, start, end), label=label)
@@ -61,7 +61,7 @@ def to_doc(nlp: Language, example: Example) -> tuple[Doc, list[Span]]:
     unknown = {
         token.i
         for token in doc
-        for start, end, _ in unfit
+        for start, end, __ in unfit
         if token.idx < end and start < token.idx + len(token)
     }
     doc.set_ents(entities, missing=[doc[i : i + 1] for i in sorted(unknown)], default="outside")

@@ -133,7 +133,8 @@ def scores_of(
     seconds = time.perf_counter() - began
     scores = Scorer(nlp=nlp).score(examples)
     scores["speed"] = sum(len(example.predicted) for example in examples) / seconds
-    return convert_recursive(lambda value: isinstance(value, numpy.floating), float, scores)
+    plain: dict[str, Any] = convert_recursive(lambda value: isinstance(value, numpy.floating), float, scores)
+    return plain
 
 
 class _Stopped(Exception):

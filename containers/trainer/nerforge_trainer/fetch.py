@@ -68,14 +68,28 @@ def fetch_parts(s3: Any, bucket: str, spec: dict[str, Any], folder: Path) -> dic
     }
 
 
+def fetch_archive(s3: Any, bucket: str, source: dict[str, str], folder: Path) -> tuple[Path, str]:
+    """Download and verify the transformer's archive; returns its path, and what the user calls it."""
+    path = folder / "transformer.tar"
+    return path, _fetch(s3, bucket, "transformer", source, path)
+
+
 def held_out(parts: Container[str]) -> str:
     """Which of these parts a model is scored on: test, or dev where there is none."""
     return "test" if "test" in parts else "dev"
 
 
 def _fetch_part(s3: Any, bucket: str, part: str, source: dict[str, str], language: str, folder: Path) -> Part:
-    where = f"data.{part}: {PurePosixPath(source['from']).name}"  # as the submission calls it
     path = folder / f"{part}.data"
+    where = _fetch(s3, bucket, f"data.{part}", source, path)
+    examples = corpus.read(path, source["format"], where, language)
+    path.unlink()
+    return Part(examples, where, {key: source[key] for key in ("key", "sha256", "format")})
+
+
+def _fetch(s3: Any, bucket: str, field: str, source: dict[str, str], path: Path) -> str:
+    """Save a file of the spec's; returns what the user calls it."""
+    where = f"{field}: {PurePosixPath(source['from']).name}"  # as the submission calls it
     digest = _download(s3, bucket, source["key"], path, where)
     if digest != source["sha256"]:
         raise UserError(
@@ -83,13 +97,11 @@ def _fetch_part(s3: Any, bucket: str, part: str, source: dict[str, str], languag
             where,
             f"Put the right file in its place; or delete it, and {_SUBMIT_AGAIN}",
         )
-    examples = corpus.read(path, source["format"], where, language)
-    path.unlink()
-    return Part(examples, where, {key: source[key] for key in ("key", "sha256", "format")})
+    return where
 
 
 def _download(s3: Any, bucket: str, key: str, path: Path, where: str) -> str:
-    """Save a file of the data; returns its sha256."""
+    """Save an object; returns its sha256."""
     try:
         body = s3.get_object(Bucket=bucket, Key=key)["Body"]
     except ClientError as error:

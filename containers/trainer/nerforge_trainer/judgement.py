@@ -57,8 +57,8 @@ def counts(example: Example) -> list[int]:
     right = sum(map(is_right, paired))
     return [
         right,
-        sum(found is not None for _, found in paired) - right,
-        sum(gold is not None for gold, _ in paired) - right,
+        sum(found is not None for __, found in paired) - right,
+        sum(gold is not None for gold, __ in paired) - right,
     ]
 
 

@@ -26,6 +26,8 @@ from .evaluate import scores_of
 
 _STATE, _MOMENTS, _COMPONENTS = "training.msgpack", "moments.msgpack", "components"
 
+_LATER: Any = False  # as ``sgd``: an update that leaves the step to finish_update, as in spaCy's own loop
+
 Stop = Callable[[], bool]
 
 
@@ -156,7 +158,7 @@ class Training:
     def _is_over(self) -> bool:
         if not self._results:
             return False
-        _, best = max(self._results, key=lambda result: (result[0], -result[1]))
+        __, best = max(self._results, key=lambda result: (result[0], -result[1]))
         limits = ((self._step - best, self._settings["patience"]), (self._step, self._settings["max_steps"]))
         return any(limit and steps >= limit for steps, limit in limits)
 
@@ -175,11 +177,11 @@ class Training:
                 part,
                 drop=settings["dropout"],
                 losses=self._losses,
-                sgd=False,
+                sgd=_LATER,
                 exclude=settings["frozen_components"],
                 annotates=settings["annotating_components"],
             )
-        for _, component in self._trained():
+        for __, component in self._trained():
             component.finish_update(self._optimizer)
         self._optimizer.step_schedules()
         self._words += sum(map(len, batch))
@@ -188,7 +190,8 @@ class Training:
 
     def _trained(self) -> Iterator[tuple[str, Any]]:
         """The components that training changes."""
-        for name, component in self._nlp.pipeline:
+        pipeline: list[tuple[str, Any]] = self._nlp.pipeline
+        for name, component in pipeline:
             trainable = getattr(component, "is_trainable", False) and isinstance(component.model, Model)
             if trainable and name not in self._settings["frozen_components"]:
                 yield name, component
@@ -226,7 +229,8 @@ class Training:
                     "config: [training.score_weights]",
                     "Set it to null",
                 )
-        return sum(scores[name] * weight for name, weight in self._weights.items())
+        score: float = sum(scores[name] * weight for name, weight in self._weights.items())
+        return score
 
     def _keep(self, found: Evaluation) -> None:
         info = {"other_scores": found.scores, "losses": found.losses}
@@ -269,7 +273,7 @@ class Training:
             component.from_disk(self._folder / _COMPONENTS / name, exclude=["vocab"])
         moments.from_bytes(self._nlp, self._optimizer, (self._folder / _MOMENTS).read_bytes())
         self._step, self._epoch, self._words = state["step"], state["epoch"], state["words"]
-        for _ in range(self._step + 1):
+        for __ in range(self._step + 1):
             self._optimizer.step_schedules()
         self._due, self._losses = state["due"], state["losses"]
         self._results = list(map(tuple, state["results"]))

@@ -45,7 +45,7 @@ def worst(
     order = sorted((i for i, count in enumerate(errors) if count), key=lambda i: -errors[i])
     # The scores take another prediction: only for documents that come into question.
     order = [i for i in order if errors[i] >= errors[order[:MOST][-1]]]
-    scored = {}
+    scored: dict[int, dict[int, float | None]] = {}
     for some in minibatch(order, _AT_A_TIME):
         scores = confidence.scores(nlp, [examples[i].predicted for i in some], temperature)
         scored |= {i: _scored(examples[i], found) for i, found in zip(some, scores, strict=True)}
@@ -76,10 +76,10 @@ def _shown(example: Example, scores: dict[int, float | None]) -> dict[str, Any]:
 
     return {
         "text": text[begin:end],
-        "gold": [place(span) for span in within([gold for gold, _ in paired])],
+        "gold": [place(span) for span in within([gold for gold, __ in paired])],
         "found": [
             [*place(span), _rounded(scores[span.start_char])]
-            for span in within([found for _, found in paired])
+            for span in within([found for __, found in paired])
         ],
     }
 

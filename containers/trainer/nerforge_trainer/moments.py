@@ -1,14 +1,16 @@
 """What an optimizer has learnt of each parameter, so that another process's optimizer knows it too.
 
-thinc keys it by node ids, which count up as a process makes models. Written down, a parameter is named by its
-component, its node's place in the component's model, and its own name.
+thinc keys it by the ids of nodes, and of the shims that hold PyTorch's models; both count up as a process
+makes models. Written down, a parameter is named by its component, its node's place in the component's model,
+in a node with shims the shim's place, and its own name.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import srsly
 from spacy.language import Language
-from thinc.api import Model, Optimizer
+from thinc.api import Model, Ops, Optimizer, PyTorchShim
 from thinc.util import is_xp_array
 
 _OF_PARAMETER = ("mom1", "mom2", "averages", "nr_update", "last_seen")
@@ -21,36 +23,49 @@ def to_bytes(nlp: Language, optimizer: Optimizer) -> bytes:
     step that does not touch it, and a zero has a sign.
     """
     entries = []
-    for place, node, name in _parameters(nlp):
-        entry = {"place": place}
+    for place, key, ops, node in _parameters(nlp):
+        entry: dict[str, Any] = {"place": place}
         for kind in _OF_PARAMETER:
-            entry[kind] = (getattr(optimizer, kind) or {}).get((node.id, name))
-        entry["gradient"] = node.maybe_get_grad(name)
+            entry[kind] = (getattr(optimizer, kind) or {}).get(key)
+        if node is not None:
+            entry["gradient"] = node.maybe_get_grad(key[1])
         for kind, value in entry.items():
             if is_xp_array(value):
-                entry[kind] = node.ops.to_numpy(value)
+                entry[kind] = ops.to_numpy(value)
         entries.append(entry)
-    return srsly.msgpack_dumps(entries)
+    data: bytes = srsly.msgpack_dumps(entries)
+    return data
 
 
 def from_bytes(nlp: Language, optimizer: Optimizer, data: bytes) -> None:
     """Let a fresh optimizer, and the pipeline's gradients, be as they were."""
     entries = {tuple(entry.pop("place")): entry for entry in srsly.msgpack_loads(data)}
-    for place, node, name in _parameters(nlp):
+    for place, key, ops, node in _parameters(nlp):
         entry = entries.get(place, {})
         gradient = entry.pop("gradient", None)
-        if gradient is not None:
-            node.set_grad(name, node.ops.asarray(gradient).copy())
+        if gradient is not None and node is not None:
+            array: Any = ops.asarray(gradient)
+            node.set_grad(key[1], array.copy())
         for kind, value in entry.items():
             if value is not None:
-                value = node.ops.asarray(value).copy() if is_xp_array(value) else value
-                getattr(optimizer, kind)[(node.id, name)] = value
+                value = ops.asarray(value).copy() if is_xp_array(value) else value
+                getattr(optimizer, kind)[key] = value
 
 
-def _parameters(nlp: Language) -> Iterator[tuple[tuple[str, int, str], Model, str]]:
+def _parameters(
+    nlp: Language,
+) -> Iterator[tuple[tuple[Any, ...], tuple[int, str], Ops, Model[Any, Any] | None]]:
+    """Each parameter's place, its key in the optimizer, its ops, and the node that keeps its gradient.
+
+    None keeps those of PyTorch's: all of a transformer's are made anew in each step.
+    """
     for component, pipe in nlp.pipeline:
         model = getattr(pipe, "model", None)
         if isinstance(model, Model):
             for i, node in enumerate(model.walk()):
                 for name in node.param_names:
-                    yield (component, i, name), node, name
+                    yield (component, i, name), (node.id, name), node.ops, node
+                for j, shim in enumerate(node.shims):
+                    if isinstance(shim, PyTorchShim):
+                        for name, __ in shim._model.named_parameters():
+                            yield (component, i, j, name), (shim.id, name), node.ops, None

@@ -7,7 +7,18 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-_LIBRARIES = ("spacy", "thinc", "blis", "numpy", "boto3", "cupy-cuda12x")
+_LIBRARIES = (
+    "spacy",
+    "thinc",
+    "blis",
+    "numpy",
+    "boto3",
+    "cupy-cuda12x",
+    "torch",
+    "spacy-curated-transformers",
+    "curated-transformers",
+    "curated-tokenizers",
+)
 
 
 def pack(folder: Path, artifact: Path) -> None:
@@ -59,6 +70,6 @@ def cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     except OSError:
         lines = []
     names = [
-        value for key, _, value in (line.partition(":") for line in lines) if key.strip() == "model name"
+        value for key, __, value in (line.partition(":") for line in lines) if key.strip() == "model name"
     ]
     return names[0].strip() if names else platform.processor()

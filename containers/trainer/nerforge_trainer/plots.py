@@ -24,7 +24,7 @@ _LONGEST = 18  # letters of a label
 # What stands for each colour until the plot is SVG.
 _COLOURS = {f"#01010{n}": name for n, name in enumerate(("ink", "soft", "line", "one", "two", "three"), 1)}
 _INK, _SOFT, _LINE, *_SERIES = _COLOURS
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": _LINE,
     "axes.grid": True,
@@ -95,7 +95,8 @@ def distribution(examples: Mapping[str, Mapping[str, int]]) -> str:
     }
     with matplotlib.rc_context(_STYLE):
         figure, axes = _bars(labels, values)
-        for bars, counts in zip(axes.containers, examples.values(), strict=True):
+        containers: list[Any] = axes.containers
+        for bars, counts in zip(containers, examples.values(), strict=True):
             axes.bar_label(
                 bars, [f"{counts.get(label, 0):,}" for label in labels], padding=2, fontsize=7, color=_SOFT
             )
@@ -202,7 +203,7 @@ def _svg(figure: Figure, words: str) -> str:
         for child in [one for one in parent if one.tag in (f"{{{_SVG}}}style", f"{{{_SVG}}}metadata")]:
             parent.remove(child)
         _follow_page(parent)
-    least = round(0.95 * float(svg.get("width").removesuffix("pt")))
+    least = round(0.95 * float(svg.attrib["width"].removesuffix("pt")))
     del svg.attrib["height"]
     svg.attrib |= {"role": "img", "aria-label": words, "width": str(least)}
     return ElementTree.tostring(svg, encoding="unicode")

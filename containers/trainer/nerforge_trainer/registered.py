@@ -45,7 +45,8 @@ def pipeline(s3: Any, bucket: str, record: Model, folder: Path) -> Path:
 
 def manifest(s3: Any, bucket: str, record: Model) -> dict[str, Any]:
     """A version's manifest. Raises UserError if it is gone."""
-    return json.load(_object(s3, bucket, record, names.MANIFEST))
+    found: dict[str, Any] = json.load(_object(s3, bucket, record, names.MANIFEST))
+    return found
 
 
 def _object(s3: Any, bucket: str, record: Model, file: str) -> Any:

@@ -90,7 +90,8 @@ def verdict(label: str, result: Mapping[str, Any]) -> str:
 
 def _f(best: Path, held_out: Path, on: str) -> float:
     nlp = spacy.load(best)
-    return evaluate(nlp, predicted(nlp, held_out), on)["f"]
+    f: float = evaluate(nlp, predicted(nlp, held_out), on)["f"]
+    return f
 
 
 def _flat(environment: Mapping[str, Any]) -> dict[str, str]:

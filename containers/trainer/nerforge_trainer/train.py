@@ -7,10 +7,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import spacy
 from nerforge_contract.errors import UserError
 from spacy.training.initialize import init_nlp
-from thinc.api import Config
+from thinc.api import Config, require_gpu
 
 from . import package
 from .checkpoint import ERRORS, Checkpoints, Timetable
@@ -18,7 +17,10 @@ from .curve import Point
 from .interruption import Interruption
 from .loop import Training
 from .publish import sha256_of
+from .transformer import ENCODER
 from .watch import Watch
+
+_OWN_PATHS = {"train", "dev", "transformer"}  # of [paths]: they differ from attempt to attempt
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def require_device(device: str) -> int:
     if device == "cpu":
         return -1
     try:
-        spacy.require_gpu(0)
+        require_gpu(0)
     except Exception as error:  # cupy missing, no driver, no device: all of them mean no GPU
         raise UserError(
             f"gpu is asked for, and no GPU can be used: {' '.join(str(error).split())}",
@@ -91,7 +93,7 @@ def train(
     nlp = init_nlp(config, use_gpu=gpu)
     training = Training(nlp, folder)
     # The model that is saved must train again anywhere, and have the same bytes wherever it was trained.
-    nlp.config["paths"].update(train=None, dev=None)
+    nlp.config["paths"].update(dict.fromkeys(_OWN_PATHS & nlp.config["paths"].keys()))
     if checkpoint:
         training.restore()
         watch.resumed(checkpoint)
@@ -131,16 +133,18 @@ def _save(
 def _fingerprint(config: Config, gpu: int) -> dict[str, str]:
     """What two trainings must share for one to go on from the other, by the words that users have for it.
 
-    The paths of the data do not count: they differ from attempt to attempt.
+    The paths of the data do not count, but what lies there.
     """
     portable, paths = config.copy(), config["paths"]
-    portable["paths"].update(train=None, dev=None)
+    portable["paths"].update(dict.fromkeys(_OWN_PATHS & portable["paths"].keys()))
+    transformer = paths.get("transformer")
     versions = package.environment()["libraries"]
     del versions["boto3"]
     return {
         "config": hashlib.sha256(portable.to_str(interpolate=False).encode()).hexdigest(),
         "train data": sha256_of(Path(paths["train"])),
         "dev data": sha256_of(Path(paths["dev"])),
+        **({"transformer": sha256_of(Path(transformer, ENCODER))} if transformer else {}),
         "device": "cpu" if gpu < 0 else "gpu",
         "Python": ".".join(platform.python_version_tuple()[:2]),
         **versions,

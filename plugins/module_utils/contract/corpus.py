@@ -4,6 +4,8 @@ Offsets are Python character offsets. Every complaint names the file and the lin
 document.
 """
 
+from __future__ import annotations
+
 import difflib
 import hashlib
 import io
@@ -13,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeGuard
 
 from .errors import UserError
 
@@ -200,7 +202,7 @@ def enumerated(names: Sequence[str]) -> str:
 
 
 def _count(examples: list[Example]) -> dict[str, int]:
-    counts = Counter(label for example in examples for _, _, label in example.spans)
+    counts = Counter(label for example in examples for __, __, label in example.spans)
     return dict(sorted(counts.items()))
 
 
@@ -325,7 +327,8 @@ def _tag(tag: str, where: str) -> tuple[str, str]:
 def _sentence(words: list[str], tags: list[tuple[str, str]], line: int) -> Example:
     """IOB1, IOB2 and BIOES at once: I, E, L of its own label go on with an entity, E, L, S, U end one."""
     spans: list[Span] = []
-    start = label = None
+    start: int | None = None
+    label = ""
     offset = end = 0
     for word, (position, tag_label) in zip(words, tags, strict=True):
         goes_on = start is not None and position in ("I", "E", "L") and tag_label == label
@@ -333,7 +336,7 @@ def _sentence(words: list[str], tags: list[tuple[str, str]], line: int) -> Examp
             spans.append((start, end, label))
             start = None
         if position != "O":
-            if not goes_on:
+            if start is None:
                 start, label = offset, tag_label
             if position not in ("B", "I"):
                 spans.append((start, offset + len(word), label))
@@ -420,7 +423,7 @@ def _span(entry: Any, key: str, text: str, where: str) -> Span:
         start, end, label = entry
     else:
         start = end = label = None
-    if type(start) is not int or type(end) is not int or not isinstance(label, str) or not label.strip():
+    if not (_is_whole(start) and _is_whole(end) and isinstance(label, str) and label.strip()):
         raise UserError(
             f'an entry of "{key}" is no span: {_quote(json.dumps(entry, ensure_ascii=False))}',
             where,
@@ -477,3 +480,7 @@ def _from_doc(doc: Any, number: int) -> Example:
     spans = tuple((ent.start_char, ent.end_char, ent.label_) for ent in doc.ents)
     words = tuple(token.text for token in doc) if doc.has_unknown_spaces else None
     return Example(doc.text, spans, words, number)
+
+
+def _is_whole(number: object) -> TypeGuard[int]:
+    return isinstance(number, int) and not isinstance(number, bool)

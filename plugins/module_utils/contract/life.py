@@ -1,5 +1,7 @@
 """Whether a run that holds a slot still shows life."""
 
+from __future__ import annotations
+
 import datetime
 
 from . import states

@@ -1,5 +1,7 @@
 """Names that are marked in one way nearly everywhere, and otherwise here and there."""
 
+from __future__ import annotations
+
 import re
 import string
 import sys
@@ -14,7 +16,7 @@ from .findings import Finding, Placed, cut, first, many
 # mistake: Laplace's rule of succession, (m + 1) / (n + 2) where m of n are marked alike. 13 of 14 will do.
 SURE = 7 / 8
 
-_QUOTES_AND_DASHES = "‘’“”„‚«»…–—¿¡。、，！？（）「」"  # noqa: RUF001 they are meant
+_QUOTES_AND_DASHES = "\u2018\u2019\u201c\u201d\u201e\u201a«»…–—¿¡。、，！？（）「」"  # noqa: RUF001 they are meant
 # What is neither white space nor punctuation makes words: `\w` lacks the vowel signs of some scripts.
 _WORD = re.compile(rf"[^\s{re.escape(string.punctuation.replace('_', '') + _QUOTES_AND_DASHES)}]+|\S")
 
@@ -104,7 +106,7 @@ def _unmarked(
         How many words the names have that begin with a word, the most first.
     """
     outside = 0
-    for start, end, _ in (*example.spans, (len(example.text), 0, "")):
+    for start, end, __ in (*example.spans, (len(example.text), 0, "")):
         between = words(example.text, outside, start)
         outside = end
         free = 0  # the first word that is not part of a name

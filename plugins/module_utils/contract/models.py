@@ -11,6 +11,8 @@ A release claims the service before it touches it, ``#service`` ``claim``, and m
 it is done, only while the claim is still its own: ECS has no conditional writes that would keep two apart.
 """
 
+from __future__ import annotations
+
 import contextlib
 import json
 from collections.abc import Iterable
@@ -177,7 +179,7 @@ class Models:
             if not codes & {"ConditionalCheckFailed", "TransactionConflict"}:
                 raise
             # boto3 repeats a write whose answer was lost, and is then refused by its own first try.
-            if (self._item(name, put["item"]) or {}).get("last_write") == signature:
+            if (self._item(name, str(put["item"])) or {}).get("last_write") == signature:
                 return True
             if self.get(name, version) is None:
                 label = names.model_label(name, version)

@@ -126,12 +126,12 @@ def log_stream(container: str, task_arn: str) -> str:
 
 # --- environment variables of the containers and the dispatcher ---
 
-ENV_BUCKET = "NERFORGE_BUCKET"
-ENV_RUNS_TABLE = "NERFORGE_RUNS_TABLE"
-ENV_MODELS_TABLE = "NERFORGE_MODELS_TABLE"
+ENV_BUCKET = "NERFORGE_BUCKET"  # trainer, server: the S3 bucket of data and models
+ENV_RUNS_TABLE = "NERFORGE_RUNS_TABLE"  # trainer, dispatcher: the DynamoDB table of runs
+ENV_MODELS_TABLE = "NERFORGE_MODELS_TABLE"  # trainer: the DynamoDB table of models
 ENV_RUN = "NERFORGE_RUN"  # trainer: the run's id
 ENV_ATTEMPT = "NERFORGE_ATTEMPT"  # trainer: which attempt this task is, from 1
-ENV_IMAGE = "NERFORGE_IMAGE"  # both: the image reference the task definition names
+ENV_IMAGE = "NERFORGE_IMAGE"  # trainer, server: the image reference the task definition names
 ENV_MODEL = "NERFORGE_MODEL"  # server: the pinned model version, name:number
 ENV_MODEL_SHA256 = "NERFORGE_MODEL_SHA256"  # server: the pinned checksum of the artifact
 ENV_HOST = "NERFORGE_HOST"  # server: address to bind

@@ -19,7 +19,8 @@ def reproduce(model: str) -> Purpose:
 
 def kind(run: dict[str, Any]) -> str:
     """`TRAIN`, `EVALUATE` or `REPRODUCE`, or what a newer nerforge may have written there."""
-    return (run.get("purpose") or {}).get("kind", TRAIN)
+    purpose: Purpose = run.get("purpose") or {}
+    return purpose.get("kind", TRAIN)
 
 
 def subject(run: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ LONG_ENTITY = 15  # words
 
 _LOOSE = frozenset(",;:|/*-–—")  # noqa: RUF001 no name begins or ends with these
 _FULL_STOPS = ".!?"  # some names do end with these
-_PAIRS = {"(": ")", "[": "]", "{": "}", '"': '"', "“": "”", "«": "»"}
+_PAIRS = {"(": ")", "[": "]", "{": "}", '"': '"', "\u201c": "\u201d", "«": "»"}
 
 
 def examine(parts: Mapping[str, Sequence[Example]], files: Mapping[str, str]) -> list[Finding]:
@@ -33,8 +33,8 @@ def examine(parts: Mapping[str, Sequence[Example]], files: Mapping[str, str]) ->
     sizes = {part: len(examples) for part, examples in parts.items()}
     recurring = repetitions.recurring(placed)
     entities = [(one, span) for one in placed for span in one.example.spans]
-    counts = {part: Counter() for part in parts}
-    for one, (_, _, label) in entities:
+    counts: dict[str, Counter[str]] = {part: Counter() for part in parts}
+    for one, (__, __, label) in entities:
         counts[one.part][label] += 1
     return [
         *repetitions.leaks(recurring, sizes),

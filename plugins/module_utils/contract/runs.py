@@ -9,6 +9,8 @@ each conditional write signs the record (``last_write``), and one that is refuse
 there before it believes that somebody else was faster.
 """
 
+from __future__ import annotations
+
 import datetime
 import itertools
 import json
@@ -18,12 +20,13 @@ from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from . import causes, states, ulid
+from . import causes, prices, states, ulid
 
 SLOTS = "#slots"  # the key of the slots item; no ULID begins with '#'
 DISPATCHER = "#dispatcher"  # the key of the item in which the dispatcher says what its last tick did
+PRICES = "#prices"  # the key of the item with the prices that were fetched for this deployment
 STATE_INDEX = "by_state"  # partition key: state, sort key: run_id
-_JSON_FIELDS = frozenset({"spec", "progress", "scores", "warnings", "checkpoint", "result"})
+_JSON_FIELDS = frozenset({"spec", "progress", "scores", "warnings", "checkpoint", "result", "cost", "prices"})
 _READ_AT_ONCE = 100  # DynamoDB's own limit
 
 _CONFLICT_TRIES = 6  # the slots item is one for all: two that touch it at once are told to come again
@@ -301,14 +304,14 @@ class Runs:
         while left is None or left > 0:
             if left is not None:
                 request["Limit"] = left
-            page = self._table.query(**request)
-            for item in page["Items"]:
+            answer = self._table.query(**request)
+            for item in answer["Items"]:
                 yield _from_item(item)
             if left is not None:
-                left -= len(page["Items"])
-            if "LastEvaluatedKey" not in page:
+                left -= len(answer["Items"])
+            if "LastEvaluatedKey" not in answer:
                 return
-            request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     # --- the dispatcher's own item ---
 
@@ -320,6 +323,18 @@ class Runs:
         """What the dispatcher's last tick did, or None before the first."""
         item = self._item(DISPATCHER)
         return _from_item(item) if item else None
+
+    # --- the deployment's own prices ---
+
+    def record_prices(self, table: dict[str, Any]) -> None:
+        """Keep a table of prices, as ``prices.json`` is one, in place of the one before."""
+        self._table.put_item(Item=_to_item({"run_id": PRICES, "prices": table}))
+
+    def current_prices(self) -> prices.Prices:
+        """The prices that were recorded for the deployment, or else those that come with the code."""
+        item = self._item(PRICES)
+        recorded = _from_item(item)["prices"] if item else None
+        return prices.completed(recorded) if recorded else prices.bundled()
 
     def _unless_conflict(self, call: Callable[[], Answer]) -> Answer:
         for attempt in range(1, _CONFLICT_TRIES):
@@ -335,7 +350,10 @@ class Runs:
         return call()
 
     def _item(self, key: str) -> dict[str, Any] | None:
-        return self._table.get_item(Key={"run_id": key}, ConsistentRead=True).get("Item")
+        item: dict[str, Any] | None = self._table.get_item(Key={"run_id": key}, ConsistentRead=True).get(
+            "Item"
+        )
+        return item
 
     def _batch(self, keys: list[dict[str, str]]) -> Iterator[dict[str, Any]]:
         name = self._table.name

@@ -4,6 +4,8 @@
 another, and the words in which a schema error is told.
 """
 
+from __future__ import annotations
+
 import copy
 import difflib
 import functools
@@ -20,6 +22,13 @@ Schema = dict[str, Any]
 
 _PARTS = ("train", "dev", "test", "all")
 _CONFIG_REPLACES = ("optimize", "hyperparameters")
+_TRANSFORMER_REPLACES = ("optimize",)
+_SIZES = ("width", "depth")
+# What the schema's defaults, which are the CNN's, become with a transformer.
+_TRANSFORMER_DEFAULTS = {
+    "hyperparameters": {"learn_rate": 0.00005, "batch_words": [1000, 2000]},
+    "resources": {"memory_mib": 8192},
+}
 _TYPE_WORDS = {
     "string": "text",
     "integer": "a whole number",
@@ -61,13 +70,17 @@ def validate(spec: Spec, submitted: bool = False) -> None:
         raise _told(errors[0])
     _check_data(spec["data"])
     _check_device(spec)
+    _check_transformer(spec)
     _check_config(spec)
     _check_gate(spec)
 
 
 def with_defaults(spec: Spec) -> Spec:
     """A copy of a valid spec in which every field that has a default is filled in."""
-    skip = _CONFIG_REPLACES if "config" in spec else ()
+    skip = _replaced(spec)
+    if "transformer" in spec:
+        others = {section: fields for section, fields in _TRANSFORMER_DEFAULTS.items() if section not in skip}
+        spec = spec | {section: fields | spec.get(section, {}) for section, fields in others.items()}
     filled = _filled(spec, schema(), skip)
     filled["resources"].setdefault("gpus", 1 if filled["device"] == "gpu" else 0)
     return filled
@@ -82,10 +95,20 @@ def sources(spec: Spec) -> dict[str, dict[str, str]]:
     }
 
 
+def inputs(spec: Spec) -> dict[str, dict[str, str]]:
+    """All files that the spec names, by field: its `sources`, and the transformer's archive."""
+    found = {f"data.{part}": source for part, source in sources(spec).items()}
+    if "transformer" in spec:
+        archive = spec["transformer"]
+        found["transformer"] = {"from": archive} if isinstance(archive, str) else dict(archive)
+    return found
+
+
 @functools.cache
 def schema() -> Schema:
     """The schema of a spec. Shared: do not change it."""
-    return json.loads(Path(__file__).with_name("spec.schema.json").read_text(encoding="utf-8"))
+    read: Schema = json.loads(Path(__file__).with_name("spec.schema.json").read_text(encoding="utf-8"))
+    return read
 
 
 # --- reading ---
@@ -99,7 +122,7 @@ def _read_yaml(path: Path) -> Any:
 
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
             seen: set[str] = set()
-            for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            for key in (key for key, __ in node.value if isinstance(key, yaml.ScalarNode)):
                 if key.value in seen:
                     problem = f"the field {key.value} stands here a second time"
                     raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
@@ -160,7 +183,7 @@ def _check_location(field: str, source: dict[str, str]) -> None:
             fix = "Write it as a mapping with from: and sha256:, the file's checksum."
             raise UserError(f"{location} has no sha256", field, fix)
     elif scheme == "s3":
-        bucket, _, key = rest.partition("/")
+        bucket, __, key = rest.partition("/")
         if not bucket or not key:
             raise UserError(f"{location} names no object", field, "Write it as s3://BUCKET/KEY.")
     else:
@@ -178,16 +201,37 @@ def _check_device(spec: Spec) -> None:
         raise UserError(f"device cpu has no use for {gpus}", "resources.gpus", fix)
 
 
+def _check_transformer(spec: Spec) -> None:
+    if "transformer" not in spec:
+        return
+    _check_location("transformer", inputs(spec)["transformer"])
+    for field in _TRANSFORMER_REPLACES:
+        if field in spec:
+            fix = f"Leave out {field} or transformer."
+            raise UserError("it chooses between CNNs, and the transformer stands in their place", field, fix)
+    for field in _SIZES:
+        if field in spec.get("hyperparameters", {}):
+            fix = "Leave it out: the transformer's own config.json says its size."
+            raise UserError("it is the CNN's, and a transformer has none", f"hyperparameters.{field}", fix)
+
+
 def _check_config(spec: Spec) -> None:
     for field in _CONFIG_REPLACES:
         if "config" in spec and field in spec:
             raise UserError("the full config stands in its place", field, f"Leave out {field} or config.")
 
 
+def _replaced(spec: Spec) -> tuple[str, ...]:
+    """The fields that have no default here, as another stands in their place."""
+    if "config" in spec:
+        return _CONFIG_REPLACES
+    return _TRANSFORMER_REPLACES if "transformer" in spec else ()
+
+
 def _check_gate(spec: Spec) -> None:
-    labels = spec.get("labels")
-    for label in spec.get("gate", {}).get("labels", {}) if labels else ():
-        if label not in labels:
+    labels = spec.get("labels") or ()
+    for label in spec.get("gate", {}).get("labels", {}):
+        if labels and label not in labels:
             fix = _did_you_mean(label, labels) or "Add it there, or leave it out here."
             raise UserError("not one of labels", f"gate.labels.{label}", fix)
 
@@ -211,8 +255,10 @@ def _validator(submitted: bool) -> Any:
     authority = schema()
     if submitted:
         definitions = authority["$defs"]
-        authority = authority | {"$defs": definitions | {"source": definitions["submitted_source"]}}
-    return jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=types)(authority)
+        forms = {form: definitions[f"submitted_{form}"] for form in ("source", "archive")}
+        authority = authority | {"$defs": definitions | forms}
+    extend: Any = jsonschema.validators.extend  # of which the types say nothing
+    return extend(jsonschema.Draft202012Validator, type_checker=types)(authority)
 
 
 def _weight(error: Any) -> tuple[bool, bool]:

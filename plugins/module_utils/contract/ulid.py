@@ -1,5 +1,7 @@
 """Run ids: ULIDs, 26 characters that sort by the time they were made (https://github.com/ulid/spec)."""
 
+from __future__ import annotations
+
 import os
 import time
 

@@ -21,6 +21,9 @@ import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlsplit
+
+from container_options import run_options
 
 MINISTACK = "1.5.33"
 RETRY_SECONDS = 1.0
@@ -123,7 +126,7 @@ def _answers(address: str | None, port: int, group: dict[str, Any]) -> bool:
 def _matches(status: int, codes: str) -> bool:
     """Whether a status is among a target group's codes, such as ``200``, ``200,204`` or ``200-299``."""
     spans = (span.partition("-") for span in codes.split(","))
-    return any(int(low) <= status <= int(high or low) for low, _, high in spans)
+    return any(int(low) <= status <= int(high or low) for low, __, high in spans)
 
 
 def _exit_code(ecs: ModuleType, container_id: str) -> int | None:
@@ -387,10 +390,56 @@ def tasks_reach_us_by_address(ecs: ModuleType) -> None:
     stock = ecs._register_metadata
 
     def register_metadata(*args: Any) -> str:
-        *others, _ = args
+        *others, __ = args
         return stock(*others, ecs._MINISTACK_HOST)
 
     ecs._register_metadata = register_metadata
+
+
+def tasks_behind_a_bridge_have_keys(ecs: ModuleType) -> None:
+    """A task that reaches us by an address other than loopback has its role's keys in its environment.
+
+    The release names a URL to fetch them from, which botocore refuses to ask anywhere but on loopback and at
+    169.254.170.2, where ECS's agent answers.
+    """
+    from ministack.services import imds
+
+    stock = ecs._register_metadata
+
+    def register_metadata(*args: Any) -> str:
+        token = stock(*args)
+        environment = args[5]
+        url = urlsplit(environment["AWS_CONTAINER_CREDENTIALS_FULL_URI"])
+        if url.hostname not in ("localhost", "127.0.0.1"):
+            del environment["AWS_CONTAINER_CREDENTIALS_FULL_URI"]
+            del environment["AWS_CONTAINER_AUTHORIZATION_TOKEN"]
+            keys = imds._ecs_task_credentials_doc()
+            environment.update(
+                AWS_ACCESS_KEY_ID=keys["AccessKeyId"],
+                AWS_SECRET_ACCESS_KEY=keys["SecretAccessKey"],
+                AWS_SESSION_TOKEN=keys["Token"],
+            )
+        return token
+
+    ecs._register_metadata = register_metadata
+
+
+def containers_are_confined(ecs: ModuleType) -> None:
+    """A container has the user, limits, volumes and health check of its definition, and no more rights.
+
+    The release passes on privileges alone: a container runs as the image's user on a root that can be
+    written, with Docker's capabilities and all of the machine's memory.
+    """
+    stock = ecs._build_run_kwargs
+
+    def build_run_kwargs(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        container, task_definition, task_arn = args[0], args[1], args[7]
+        task = ecs._tasks.get(task_arn) or {}
+        overrides = (task.get("overrides") or {}).get("containerOverrides") or []
+        override = ecs._container_override_for(overrides, container["name"])
+        return stock(*args, **kwargs) | run_options(task_definition, container, override)
+
+    ecs._build_run_kwargs = build_run_kwargs
 
 
 def ports_are_not_published(ecs: ModuleType) -> None:
@@ -417,7 +466,7 @@ def lost_tasks_say_so(ecs: ModuleType) -> None:
 
     def restore_state(data: dict[str, Any]) -> None:
         stock(data)
-        for _, task in ecs._tasks.all_items():
+        for __, task in ecs._tasks.all_items():
             if task["lastStatus"] == "STOPPED" and not task.get("stoppedAt"):
                 task.update(
                     desiredStatus="STOPPED",
@@ -458,6 +507,8 @@ CHANGES = (
     client_token_is_kept,
     exits_are_waited_for,
     tasks_reach_us_by_address,
+    tasks_behind_a_bridge_have_keys,
+    containers_are_confined,
     ports_are_not_published,
     lost_tasks_say_so,
     bridge_services_have_no_network,
@@ -530,15 +581,15 @@ def stop_tasks(ecs: ModuleType) -> None:
                 cluster = ecs._cluster_name_from_arn(task["clusterArn"])
                 ecs._stop_task({"task": arn, "cluster": cluster, "reason": STOPPED_BY_US, "_drain": False})
     # Each container is killed after its own stopTimeout, 120 s at most.
-    while any(task["lastStatus"] != "STOPPED" for _, task in tasks):
+    while any(task["lastStatus"] != "STOPPED" for __, task in tasks):
         time.sleep(0.1)
 
 
 async def serve(addresses: list[str], port: int) -> None:
     """Serve until SIGTERM, then stop the tasks, save the state and end."""
-    import ministack.app as app
     from hypercorn.asyncio import serve as hypercorn_serve
     from hypercorn.config import Config
+    from ministack import app
     from ministack.services import ecs
 
     for change in CHANGES:

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import hashlib
 import http.client
+import ipaddress
 import json
 import os
 import shutil
@@ -26,7 +27,14 @@ import process_runner
 from processes import identity
 
 HERE = Path(__file__).resolve().parent
-SOURCES = ("local_aws.py", "launcher.py", "process_runner.py", "processes.py", "requirements.txt")
+SOURCES = (
+    "local_aws.py",
+    "launcher.py",
+    "container_options.py",
+    "process_runner.py",
+    "processes.py",
+    "requirements.txt",
+)
 DOCKER_SOCKET = "unix:///var/run/docker.sock"
 LOOPBACK = "127.0.0.1"
 START_SECONDS = 60
@@ -130,9 +138,11 @@ def task_address(engine: str | None) -> str:
     """The address that tasks reach the emulator by: Docker's bridge, where this machine is at its end."""
     if engine and (network := ask(engine, "/networks/bridge")):
         for config in json.loads(network)["IPAM"]["Config"] or []:
+            # An engine that was never told a gateway names none: it has taken the subnet's first address.
+            gateway = config.get("Gateway") or str(next(ipaddress.ip_network(config["Subnet"]).hosts()))
             with contextlib.suppress(OSError), socket.socket() as probe:
-                probe.bind((config.get("Gateway", ""), 0))
-                return config["Gateway"]
+                probe.bind((gateway, 0))
+                return gateway
     return LOOPBACK
 
 

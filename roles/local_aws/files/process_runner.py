@@ -11,8 +11,8 @@ the reference's repository and its tag name ``<images>/<name>/<tag>/image.json``
   systems have 127.0.0.1 alone).
 - Its environment is Docker's: the image's and the request's, beside PATH, HOME, LANG and HOSTNAME. Nothing of
   the user's own environment reaches it.
-- Standard output and error are one stream. Limits of CPU and memory are not enforced: the emulator asks for
-  none.
+- Standard output and error are one stream. Nothing confines it: user, capabilities, limits of CPU and memory,
+  read-only root, volumes and health check are passed over.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def find_image(images: Path, reference: str) -> tuple[str, dict[str, Any]]:
     """The id and the staged definition of the image that ``reference`` names. Raises ApiError 404 if there is
     none.
     """
-    name, _, tag = reference.rpartition("/")[2].partition(":")
+    name, __, tag = reference.rpartition("/")[2].partition(":")
     file = images / name / (tag or "latest") / "image.json"
     try:
         if "@" in reference or ".." in (name, tag):
@@ -279,7 +279,7 @@ class Runner:
 
     def create(self, name: str, request: dict[str, Any]) -> Container:
         """A new container, not started."""
-        image_id, _ = find_image(self._images, request["Image"])
+        image_id, __ = find_image(self._images, request["Image"])
         container_id = uuid.uuid4().hex * 2
         address = self._addresses.next()
         state = {"Status": "created", "Running": False, "Pid": 0, "ExitCode": 0, "OOMKilled": False}
@@ -553,7 +553,7 @@ def main() -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *__: stop.set())
     stop.wait()
     runner.close(STOP_SECONDS)
     options.socket.unlink(missing_ok=True)

@@ -26,6 +26,8 @@ def identity(pid: int) -> str | None:
 
 
 def _identity_by_ps(pid: int) -> str | None:
-    shown = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True)
-    state, _, start = shown.stdout.strip().partition(" ")
+    shown = subprocess.run(
+        ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    state, __, start = shown.stdout.strip().partition(" ")
     return f"{pid}/{start.strip()}" if start and not state.startswith("Z") else None

@@ -165,6 +165,7 @@ def after_refusal(run: Run, demand: Demand, refusal: Refusal, now: datetime.date
             {"refused": written(now)},
         )
     since = _waits_since(run, now)
+    decision: TryAgain | Fail
     if _is_tired_of_spot(run, demand, since, now):
         decision = TryAgain(causes.NO_SPOT, _leaves_spot(demand, since), {"on_demand": True})
     else:
@@ -248,9 +249,10 @@ def waits_for(run: Run, task: Task, demand: Demand, now: datetime.datetime) -> L
 
 def overdue(run: Run, now: datetime.datetime) -> str:
     """What to add to the reason of a STARTING run: a sentence if it is stuck, or nothing."""
-    if not is_stuck(run, now):
+    since = last_sign(run)
+    if since is None or not is_stuck(run, now):
         return ""
-    return f". It has been starting since {_clock(last_sign(run))}: doctor.yml looks for what keeps it"
+    return f". It has been starting since {_clock(since)}: doctor.yml looks for what keeps it"
 
 
 def account_of(
@@ -329,11 +331,11 @@ def _after_stop(run: Run, demand: Demand, task: Task, now: datetime.datetime) ->
 
 
 def _listen(run: Run, now: datetime.datetime) -> Leave:
-    if is_stuck(run, now):
-        since = _clock(last_sign(run))
+    since = last_sign(run)
+    if since is not None and is_stuck(run, now):
         return Leave(
-            reason=f"{_SILENT} from attempt {run['attempt']} since {since}: see its log with logs.yml, "
-            "and end it with cancel.yml if it hangs"
+            reason=f"{_SILENT} from attempt {run['attempt']} since {_clock(since)}: "
+            "see its log with logs.yml, and end it with cancel.yml if it hangs"
         )
     return Leave(fields={"reason": None}) if _is_about_silence(run) else Leave()
 

@@ -1,4 +1,4 @@
-"""ECS: the request that starts a run's task, and the four calls that the dispatcher makes."""
+"""ECS: the request that starts a run's task, and the five calls that the dispatcher makes."""
 
 import hashlib
 from typing import Any
@@ -11,6 +11,7 @@ from nerforge_contract.errors import UserError
 from nerforge_contract.runs import Run
 
 DESCRIBE_AT_ONCE, REASON_LENGTH = 100, 255  # ECS's own limits
+_INSTANCE_TYPE = "ecs.instance-type"  # the attribute that ECS's agent gives each container instance
 
 # What RunTask throws at a request that would be refused again however often it is sent. All else it throws
 # (throttling, permissions, a cluster that is being replaced) says nothing about the run.
@@ -91,7 +92,8 @@ class Tasks:
                 raise
             return refusal
         if answer["tasks"]:
-            return answer["tasks"][0]
+            task: Task = answer["tasks"][0]
+            return task
         words = "; ".join(
             ": ".join(filter(None, (failure.get("reason"), failure.get("detail"))))
             for failure in answer["failures"]
@@ -115,6 +117,26 @@ class Tasks:
         except self._ecs.exceptions.InvalidParameterException:
             return False
         return True
+
+    def instance_types(self, instance_arns: list[str]) -> dict[str, str]:
+        """The EC2 types of these container instances, of those that ECS knows. Raises as botocore does."""
+        wanted = list(dict.fromkeys(instance_arns))
+        found: dict[str, str] = {}
+        for start in range(0, len(wanted), DESCRIBE_AT_ONCE):
+            answer = self._ecs.describe_container_instances(
+                cluster=self._cluster, containerInstances=wanted[start : start + DESCRIBE_AT_ONCE]
+            )
+            for instance in answer["containerInstances"]:
+                attributes = {each["name"]: each.get("value") for each in instance["attributes"]}
+                if instance_type := attributes.get(_INSTANCE_TYPE):
+                    found[instance["containerInstanceArn"]] = instance_type
+        return found
+
+    def is_spot(self, task: Task) -> bool:
+        """Whether a task got its instance from a pool of spot instances."""
+        pools = filter(None, self._capacity_providers.values())
+        on_spot = {pool["spot"] for pool in pools if pool["spot"] != pool["on_demand"]}
+        return task.get("capacityProviderName") in on_spot
 
     def started_for(self, run_id: str) -> list[Task]:
         """The run's tasks that are meant to run, as far as ECS describes them yet.

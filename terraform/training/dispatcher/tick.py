@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import metrics
+from accounts import Accounts
 from botocore.exceptions import BotoCoreError, ClientError
 from decisions import (
     Decision,
@@ -49,8 +50,6 @@ MARGIN_SECONDS = 15  # nothing is begun with less time left: to be cut off does 
 RESEND_AFTER = datetime.timedelta(minutes=5)
 OVERTAKEN_BY = datetime.timedelta(hours=1)  # the same, while runs that are so much younger have their turn
 AT_A_TIME = 100  # how many waiting runs to read at a time
-
-UNSEEN = object()  # DescribeTasks did not say
 
 
 class TickError(Exception):
@@ -94,6 +93,7 @@ class Dispatcher:
         self._began = self._clock()
         self._started: list[str] = []
         self._errors = self._active = self._stuck = self._queued_seen = 0
+        self._accounts: Accounts | None = None
 
     def tick(self, seconds_left: Callable[[], float]) -> dict[str, Any]:
         """Do all there is to do now.
@@ -148,6 +148,9 @@ class Dispatcher:
         # What a trainer wrote last may be newer than what was read before its task was looked at.
         gone = {arn for arn, task in sightings.items() if task is None or is_stopped(task)}
         fresh = self._runs.get_many(run["run_id"] for run in held if run.get("task_arn") in gone)
+        with self._carrying_on("account for what has stopped"):  # no run waits for its price
+            stopped = [task for task in sightings.values() if task and is_stopped(task)]
+            self._accounts = Accounts(self._runs, self._tasks, stopped)
         for run in held:
             if self._out_of_time():
                 return
@@ -161,9 +164,9 @@ class Dispatcher:
             elif may_ask(run, self._clock()):
                 self._start(run, perhaps_asked=True)
             return
-        task = sightings.get(run["task_arn"], UNSEEN)
-        if task is UNSEEN:
-            return
+        if run["task_arn"] not in sightings:
+            return  # DescribeTasks did not say
+        task = sightings[run["task_arn"]]
         if (
             task is None
             and may_be_gone(run, self._clock())
@@ -195,7 +198,9 @@ class Dispatcher:
         why = {"cause": decision.cause, "reason": decision.reason}
         if isinstance(decision, TryAgain):
             log("next attempt", run_id, attempt=attempt + 1, **why)
-            fields = {"attempt_started": self._now(), "refused": None} | decision.fields
+            fields = (
+                {"attempt_started": self._now(), "refused": None} | decision.fields | self._cost(run, task)
+            )
             return self._runs.next_attempt(run_id, attempt, ended=ended, **why, **fields)
         log("failed", run_id, attempt=attempt, **why)
         written = why | {"ended": self._now()}
@@ -266,6 +271,8 @@ class Dispatcher:
         if "task_arn" not in run:
             self._close_without_task(run)
         elif is_stopped(task) if task else may_be_gone(run, self._clock()):
+            if cost := self._cost(run, task):
+                self._runs.annotate(run["run_id"], run["state"], run["attempt"], **cost)
             self._release(run)
         elif task and (at_once or should_stop(run, task, self._clock())):
             self._tasks.stop(run["task_arn"], f"the run is {run['state']}: {run.get('reason', '')}")
@@ -280,6 +287,10 @@ class Dispatcher:
             self._tasks.stop(task["taskArn"], f"the run is {run['state']}")
         if not started:
             self._release(run)
+
+    def _cost(self, run: Run, task: Task | None) -> dict[str, Any]:
+        """The record's field ``cost`` with what this attempt has cost; nothing where that cannot be told."""
+        return self._accounts.cost(run, task, self._clock()) if self._accounts and task else {}
 
     def _release(self, run: Run) -> None:
         self._runs.release(run["run_id"])
@@ -316,9 +327,9 @@ class Dispatcher:
         self._queued_seen += len(received)
         youngest = ""
         read = [read_message(message.body) for message in received]
-        recorded = self._runs.get_many(run_id for run_id, _ in read if run_id)
+        recorded = self._runs.get_many(run_id for run_id, __ in read if run_id)
         for i, (message, (run_id, problem)) in enumerate(zip(received, read, strict=True)):
-            run = recorded.get(run_id)
+            run = recorded.get(run_id) if run_id else None
             taken = False
             if not self._out_of_time():
                 with self._carrying_on("take message", run_id):
@@ -337,12 +348,12 @@ class Dispatcher:
 
     def _take(self, message: Message, run: Run | None, problem: str) -> bool:
         """Deal with a message; False if there was no slot for its run."""
-        if not problem and run["state"] == states.QUEUED:
+        if run is not None and not problem and run["state"] == states.QUEUED:
             try:
                 self._tasks.request(run, Demand.of(run["spec"]))
             except UserError as error:
                 problem = str(error)
-        if problem:
+        if run is None or problem:
             self._bury(message, run, problem)
             return True
         claimed = "not queued"
@@ -400,7 +411,7 @@ class Dispatcher:
             if run["created"] >= before or self._out_of_time():
                 return
             with self._carrying_on("resend message", run["run_id"]):
-                last = datetime.datetime.fromisoformat(run.get("resent", run["created"]))
+                last = datetime.datetime.fromisoformat(run.get("resent") or run["created"])
                 if last < resent_before and self._runs.annotate(
                     run["run_id"],
                     states.QUEUED,

@@ -24,8 +24,8 @@ elif command == "build":
         sys.exit(f"{context} lacks {', '.join(missing)}")
     print("built", context)
 elif command == "push":
-    registry, _, rest = arguments[0].partition("/")
-    repository, _, tag = rest.partition(":")
+    registry, __, rest = arguments[0].partition("/")
+    repository, __, tag = rest.partition(":")
     config = {"mediaType": "application/vnd.docker.container.image.v1+json", "size": 2, "digest": DIGEST}
     manifest = {"schemaVersion": 2, "mediaType": MEDIA_TYPE, "config": config, "layers": [], "tag": tag}
     url = f"http://{registry}/v2/{repository}/manifests/{tag}"

@@ -46,7 +46,7 @@ def addresses(home: Path) -> list[str]:
     found = set()
     for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-            _, local, _, state, *_, inode = line.split()[:10]
+            __, local, __, state, *__, inode = line.split()[:10]
             if state == "0A" and f"socket:[{inode}]" in files:
                 words = bytes.fromhex(local.partition(":")[0])
                 numbers = struct.unpack(f">{len(words) // 4}I", words)

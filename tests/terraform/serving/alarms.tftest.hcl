@@ -113,3 +113,18 @@ run "the_projects_own_runbook_by_default" {
     error_message = "A description must link the runbook."
   }
 }
+
+run "as_many_metrics_as_the_bill_counts" { # plugin_utils/upkeep.py: 9 of the service, 10 of its releases
+  assert {
+    condition = [
+      length(flatten([
+        for alarm in [aws_cloudwatch_metric_alarm.no_healthy_host, aws_cloudwatch_metric_alarm.unhealthy_hosts, aws_cloudwatch_metric_alarm.errors] :
+        [for query in alarm.metric_query : query.id if one(query.metric) != null]
+      ])) + 1,
+      length(flatten([
+        for alarm in aws_cloudwatch_metric_alarm.deployment : [for query in alarm.metric_query : query.id if one(query.metric) != null]
+      ])),
+    ] == [9, 10]
+    error_message = "AWS bills an alarm by the metrics that it watches: mend alarm_metrics in plugins/plugin_utils/upkeep.py too."
+  }
+}

@@ -134,10 +134,11 @@ run "the_task_is_locked_down" {
     condition = (
       jsondecode(aws_ecs_task_definition.server.container_definitions)[0].readonlyRootFilesystem &&
       jsondecode(aws_ecs_task_definition.server.container_definitions)[0].user == "10001:10001" &&
+      jsondecode(aws_ecs_task_definition.server.container_definitions)[0].dockerSecurityOptions == ["no-new-privileges"] &&
       jsondecode(aws_ecs_task_definition.server.container_definitions)[0].linuxParameters.capabilities.drop == ["ALL"] &&
       jsondecode(aws_ecs_task_definition.server.container_definitions)[0].linuxParameters.initProcessEnabled
     )
-    error_message = "The server runs as nobody, with no capability, on a read-only root."
+    error_message = "The server runs as nobody, with no capability and none to gain, on a read-only root."
   }
 
   assert {

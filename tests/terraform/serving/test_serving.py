@@ -1,5 +1,6 @@
 """The serving stack: Terraform's own checks and tests, and what it shares with the rest of the project."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import botocore.session
 import pytest
 from nerforge_contract import names
+from support import aws_model
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +33,14 @@ def test_it_is_valid(terraform):
 
 def test_it_makes_what_it_should(terraform):
     assert "0 failed" in terraform("test")
+
+
+def test_what_is_text_to_terraform_is_what_aws_takes(terraform, made, check_task_definition):
+    found = made(terraform)
+    check_task_definition(found["aws_ecs_task_definition.server"])
+    told = json.loads(found['aws_ssm_parameter.serving["deployment"]']["value"])
+    update = aws_model.service_model("ecs").operation_model("UpdateService").input_shape
+    aws_model.check("a release", update, {"service": "ner-server", **told})
 
 
 def test_both_stacks_use_the_same_terraform_and_provider(root: Path):

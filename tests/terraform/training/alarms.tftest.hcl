@@ -127,3 +127,19 @@ run "alarm_email_is_subscribed" {
     error_message = "alarm_email must be subscribed to the topic."
   }
 }
+
+run "a_dispatcher_that_is_switched_off_is_not_called_and_not_missed" {
+  variables {
+    dispatcher = false
+  }
+
+  assert {
+    condition     = alltrue([for rule in aws_cloudwatch_event_rule.trigger : rule.state == "DISABLED"])
+    error_message = "Nothing may call the dispatcher."
+  }
+
+  assert {
+    condition     = !contains(keys(aws_cloudwatch_metric_alarm.training), "dispatcher-silent")
+    error_message = "Its silence must not wake anybody."
+  }
+}

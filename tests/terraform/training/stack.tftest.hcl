@@ -55,6 +55,8 @@ variables {
   tags           = { team = "research" }
   trainer_image  = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/ner/trainer:1f2e3d"
   dispatcher_zip = "versions.tf" # any file will do
+
+  gpu_max_instances = 2
 }
 
 run "network_of_its_own" {
@@ -69,12 +71,12 @@ run "network_of_its_own" {
   }
 
   assert {
-    condition     = length(aws_route_table.private[0].route) == 0 && one(aws_route_table.public[0].route).gateway_id == aws_internet_gateway.main[0].id
+    condition     = alltrue([for table in aws_route_table.private : length(table.route) == 0]) && length(aws_route.nat) == 0 && one(aws_route_table.public[0].route).gateway_id == aws_internet_gateway.main[0].id
     error_message = "Only the public subnets have a way out, through the internet gateway."
   }
 
   assert {
-    condition     = keys(aws_vpc_endpoint.gateway) == ["dynamodb", "s3"] && alltrue([for endpoint in aws_vpc_endpoint.gateway : endpoint.vpc_endpoint_type == "Gateway" && length(endpoint.route_table_ids) == 2])
+    condition     = keys(aws_vpc_endpoint.gateway) == ["dynamodb", "s3"] && alltrue([for endpoint in aws_vpc_endpoint.gateway : endpoint.vpc_endpoint_type == "Gateway" && length(endpoint.route_table_ids) == 3])
     error_message = "S3 and DynamoDB must be reached through gateway endpoints from all subnets."
   }
 
@@ -86,6 +88,70 @@ run "network_of_its_own" {
   assert {
     condition     = aws_vpc_security_group_egress_rule.https.from_port == 443 && aws_vpc_security_group_egress_rule.https.to_port == 443 && length(aws_security_group.container_instances.ingress) == 0
     error_message = "Container instances speak HTTPS outwards and hear nothing."
+  }
+}
+
+run "nothing_idles_that_costs" {
+  assert {
+    condition     = length(aws_nat_gateway.main) + length(aws_eip.nat) + length(aws_vpc_endpoint.interface) + length(aws_security_group.endpoints) == 0
+    error_message = "Nobody has asked for a NAT gateway or for interface endpoints, which cost by the hour."
+  }
+
+  assert {
+    condition     = alltrue([for group in aws_autoscaling_group.pool : group.min_size == 0])
+    error_message = "Capacity must go back to zero."
+  }
+}
+
+run "interface_endpoints" {
+  variables {
+    network = "endpoints"
+  }
+
+  assert {
+    condition     = alltrue([for group in aws_autoscaling_group.pool : toset(group.vpc_zone_identifier) == toset(["subnet-private-a", "subnet-private-b"])]) && !anytrue(aws_subnet.public[*].map_public_ip_on_launch)
+    error_message = "Container instances must be in the private subnets, and nothing must have a public address."
+  }
+
+  assert {
+    condition     = keys(aws_vpc_endpoint.interface) == ["ecr.api", "ecr.dkr", "ecs", "ecs-agent", "ecs-telemetry", "logs", "ssm"] && alltrue([for endpoint in aws_vpc_endpoint.interface : endpoint.private_dns_enabled && endpoint.subnet_ids == toset(["subnet-private-a", "subnet-private-b"])])
+    error_message = "Each API that instances and containers call must have an endpoint under its usual name, in both zones."
+  }
+
+  assert {
+    condition     = aws_vpc_security_group_ingress_rule.endpoints[0].referenced_security_group_id == aws_security_group.container_instances.id && aws_vpc_security_group_ingress_rule.endpoints[0].from_port == 443 && aws_vpc_security_group_ingress_rule.endpoints[0].to_port == 443
+    error_message = "Only container instances may use the endpoints, over HTTPS."
+  }
+
+  assert {
+    condition     = length(aws_nat_gateway.main) + length(aws_route.nat) == 0
+    error_message = "With endpoints nothing leads to the internet."
+  }
+}
+
+run "nat_gateways" {
+  variables {
+    network = "nat"
+  }
+
+  assert {
+    condition     = alltrue([for group in aws_autoscaling_group.pool : toset(group.vpc_zone_identifier) == toset(["subnet-private-a", "subnet-private-b"])]) && !anytrue(aws_subnet.public[*].map_public_ip_on_launch)
+    error_message = "Container instances must be in the private subnets, without public addresses."
+  }
+
+  assert {
+    condition     = aws_nat_gateway.main[*].subnet_id == ["subnet-public-a", "subnet-public-b"] && aws_nat_gateway.main[*].allocation_id == aws_eip.nat[*].id
+    error_message = "Each zone must have a NAT gateway in its public subnet, under an address of ours."
+  }
+
+  assert {
+    condition     = aws_route.nat[*].route_table_id == aws_route_table.private[*].id && aws_route.nat[*].nat_gateway_id == aws_nat_gateway.main[*].id && alltrue([for route in aws_route.nat : route.destination_cidr_block == "0.0.0.0/0"]) && aws_route_table_association.private[*].route_table_id == aws_route_table.private[*].id
+    error_message = "Each private subnet must go out by its own zone's NAT gateway."
+  }
+
+  assert {
+    condition     = length(aws_vpc_endpoint.interface) == 0 && keys(aws_vpc_endpoint.gateway) == ["dynamodb", "s3"]
+    error_message = "Only S3 and DynamoDB keep their free endpoints."
   }
 }
 
@@ -347,12 +413,13 @@ run "trainer_task" {
 
   assert {
     condition = {
-      for setting in ["name", "user", "readonlyRootFilesystem", "stopTimeout", "linuxParameters"] :
+      for setting in ["name", "user", "readonlyRootFilesystem", "dockerSecurityOptions", "stopTimeout", "linuxParameters"] :
       setting => jsondecode(aws_ecs_task_definition.trainer.container_definitions)[0][setting]
       } == {
       name                   = "trainer"
       user                   = "10001:10001"
       readonlyRootFilesystem = true
+      dockerSecurityOptions  = ["no-new-privileges"]
       stopTimeout            = 120
       linuxParameters        = { initProcessEnabled = true, capabilities = { add = [], drop = ["ALL"] } }
     }

@@ -44,6 +44,14 @@ def test_it_makes_what_it_should(terraform):
     assert "0 failed" in terraform("test")
 
 
+def test_what_is_text_to_terraform_is_what_aws_takes(terraform, made, check_task_definition):
+    found = made(terraform)
+    trainers = {address: one for address, one in found.items() if "aws_ecs_task_definition" in address}
+    assert trainers
+    for trainer in trainers.values():
+        check_task_definition(trainer)
+
+
 def test_it_publishes_what_the_contract_names(source):
     assert tuple(block(source("parameters"), "parameters = {")) == names.TRAINING_PARAMETERS
     assert names.parameter("${var.prefix}", "training", "bucket").replace("bucket", "${each.key}") in source(

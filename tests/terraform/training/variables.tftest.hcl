@@ -85,6 +85,7 @@ run "of_the_wrong_kind" {
   variables {
     prefix            = "Ner"
     vpc_cidr          = "10.0.0.0"
+    network           = "vpn"
     cpu_ami_parameter = "ami-0123456789abcdef0"
     gpu_ami_parameter = "ami-0123456789abcdef0"
   }
@@ -92,6 +93,7 @@ run "of_the_wrong_kind" {
   expect_failures = [
     var.prefix,
     var.vpc_cidr,
+    var.network,
     var.cpu_ami_parameter,
     var.gpu_ami_parameter,
   ]
@@ -125,4 +127,15 @@ run "prefix_that_aws_keeps" {
   }
 
   expect_failures = [var.prefix]
+}
+
+run "a_way_to_aws_in_an_existing_network" {
+  command = plan
+
+  variables {
+    network = "nat"
+    vpc     = { vpc_id = "vpc-1", private_subnet_ids = ["subnet-1", "subnet-2"], public_subnet_ids = ["subnet-3", "subnet-4"] }
+  }
+
+  expect_failures = [var.network]
 }

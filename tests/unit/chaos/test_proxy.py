@@ -41,7 +41,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_HEAD = do_PUT = do_POST = serve
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, *__: Any) -> None:
         pass
 
 
@@ -58,7 +58,7 @@ def connect(upstream: Upstream) -> Iterator[Callable[..., http.client.HTTPConnec
     """Makes a connection through a proxy with these faults, one for each call."""
     proxies = []
 
-    def make(*faults: Fault | None, kill: Callable[[int], None] = lambda _: None) -> Any:
+    def make(*faults: Fault | None, kill: Callable[[int], None] = lambda __: None) -> Any:
         drawn = iter(faults)
         proxies.append(Proxy(0, upstream.server_address[1], lambda call: next(drawn), kill))
         return http.client.HTTPConnection("127.0.0.1", proxies[-1].server_address[1], timeout=5)
@@ -160,7 +160,7 @@ def test_an_emulator_that_is_down_resets(connect, upstream):
 
 def test_calls_are_named(upstream):
     calls: list[Call] = []
-    server = Proxy(0, upstream.server_address[1], calls.append, lambda _: None)
+    server = Proxy(0, upstream.server_address[1], calls.append, lambda __: None)
     connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=5)
     for target in ("DynamoDB_20120810.UpdateItem", "AmazonSQS.SendMessage", "AWSEvents.PutEvents"):
         ask(connection, headers={"X-Amz-Target": target})

@@ -118,7 +118,7 @@ def test_a_token_may_hold_a_no_break_space(read):
 
 
 def test_a_file_is_not_held_as_text_and_in_lines_besides(read):
-    content = "".join("Ada\tB-PER\nwas\tO\nhere\tO\n\n" for _ in range(3000)) + "😀\tO\n"
+    content = "".join("Ada\tB-PER\nwas\tO\nhere\tO\n\n" for __ in range(3000)) + "😀\tO\n"
     tracemalloc.start()
     try:
         held = read(content, "conll"), tracemalloc.get_traced_memory()

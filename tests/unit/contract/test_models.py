@@ -37,7 +37,7 @@ def manifest(name: str, version: int, run: str = "R1"):
 
 
 def test_version_numbers_count_up_for_each_name(models):
-    assert [models.next_version("people") for _ in range(3)] == [1, 2, 3]
+    assert [models.next_version("people") for __ in range(3)] == [1, 2, 3]
     assert models.next_version("places") == 1
 
 
@@ -110,7 +110,7 @@ def test_an_alias_keeps_its_history(models):
 def test_an_alias_moves_only_while_the_claim_is_its_movers(models):
     register(models, 1)
     assert models.claimed() is None
-    first, second = (models.claim("people", "production") for _ in range(2))
+    first, second = (models.claim("people", "production") for __ in range(2))
     claimed = models.claimed()
     assert (claimed["id"], claimed["of"], claimed["alias"]) == (second, "people", "production")
     assert not models.move_alias("people", "production", 1, before=None, claim=first)
@@ -123,7 +123,7 @@ def test_an_alias_moves_only_while_the_claim_is_its_movers(models):
 
 
 def test_a_release_that_moves_no_alias_says_that_it_is_done(models):
-    first, second = (models.claim("people", "production") for _ in range(2))
+    first, second = (models.claim("people", "production") for __ in range(2))
     assert not models.finish(first) and not models.claimed()["done"]
     assert models.finish(second) and models.claimed()["done"]
 

@@ -77,7 +77,7 @@ def test_a_new_run_reads_back(runs):
         "reason": "waiting for the dispatcher",
         "submitted_by": "alice",
     }
-    assert type(run["attempt"]) is int
+    assert isinstance(run["attempt"], int)
 
 
 def test_an_id_is_used_once(runs):
@@ -91,7 +91,7 @@ def test_a_run_that_is_not_there(runs):
 
 
 def test_many_runs_are_read_at_once(runs):
-    made = [queued(runs) for _ in range(3)]
+    made = [queued(runs) for __ in range(3)]
     found = runs.get_many([*made, ulid.new()])
     assert found == {run_id: runs.get(run_id) for run_id in made}
     assert runs.get_many([]) == {}
@@ -100,10 +100,10 @@ def test_many_runs_are_read_at_once(runs):
 def test_more_runs_than_one_request_takes_and_keys_that_were_left_over(runs, table, monkeypatch):
     monkeypatch.setattr(module, "_READ_AT_ONCE", 2)
     monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
-    made = [queued(runs) for _ in range(5)]
+    made = [queued(runs) for __ in range(5)]
     requests = []
 
-    def leave_the_last_over(parsed, **_):
+    def leave_the_last_over(parsed, **__):
         (answered,) = parsed["Responses"].values()
         requests.append(len(answered))
         if len(answered) > 1:
@@ -153,7 +153,7 @@ def test_only_a_queued_run_can_be_claimed_and_only_once(runs):
 
 
 def test_a_full_house_changes_nothing(runs):
-    first, second, third = (queued(runs) for _ in range(3))
+    first, second, third = (queued(runs) for __ in range(3))
     assert [runs.claim(run_id, 2) for run_id in (first, second, third)] == ["claimed", "claimed", "full"]
     assert runs.get(third)["state"] == states.QUEUED
     assert runs.active() == sorted([first, second])
@@ -174,7 +174,7 @@ def test_two_that_meet_at_the_slots_item_try_again(runs, table, monkeypatch, cal
 
     operation = {"claim": "TransactWriteItems", "release": "UpdateItem"}[call]
 
-    def refuse(model, **_):
+    def refuse(model, **__):
         nonlocal conflicts
         if conflicts:
             conflicts -= 1
@@ -198,7 +198,7 @@ def test_a_move_that_meets_a_claim_tries_again(runs, table, monkeypatch):
     run_id = queued(runs)
     conflicts = [{"Error": {"Code": "TransactionConflictException", "Message": "conflict"}}] * 2
 
-    def refuse(model, **_):
+    def refuse(model, **__):
         if conflicts:
             raise table.meta.client.exceptions.TransactionConflictException(conflicts.pop(), model.name)
 
@@ -212,7 +212,7 @@ def test_a_conflict_that_never_ends_is_raised(runs, table, monkeypatch):
     run_id = queued(runs)
     answer = {"Error": {"Code": "TransactionConflictException", "Message": "conflict"}}
 
-    def refuse(model, **_):
+    def refuse(model, **__):
         raise table.meta.client.exceptions.TransactionConflictException(answer, model.name)
 
     table.meta.client.meta.events.register("before-call.dynamodb.TransactWriteItems", refuse)
@@ -473,14 +473,14 @@ def test_the_last_tick_reads_back_and_is_no_run(runs):
 
 
 def test_runs_of_a_state_come_oldest_first_if_wanted_so_page_by_page(runs):
-    ids = [queued(runs) for _ in range(5)]
+    ids = [queued(runs) for __ in range(5)]
     for page in (1, 2, 5, None):
         found = [run["run_id"] for run in runs.in_state(states.QUEUED, oldest_first=True, page=page)]
         assert found == sorted(ids)
 
 
 def test_runs_of_a_state_come_newest_first_and_no_more_than_asked_for(runs):
-    made = sorted(queued(runs) for _ in range(5))
+    made = sorted(queued(runs) for __ in range(5))
     assert [run["run_id"] for run in runs.in_state(states.QUEUED)] == made[::-1]
     assert [run["run_id"] for run in runs.in_state(states.QUEUED, newest=2)] == made[:-3:-1]
     assert list(runs.in_state(states.RUNNING)) == []
@@ -494,6 +494,6 @@ def test_the_slots_item_is_no_run(runs):
 
 
 def test_every_page_is_read(runs):
-    made = {queued(runs, submitted_by="x" * 300_000) for _ in range(8)}
+    made = {queued(runs, submitted_by="x" * 300_000) for __ in range(8)}
     assert {run["run_id"] for run in runs.in_state(states.QUEUED)} == made
     assert len(list(runs.in_state(states.QUEUED, newest=6))) == 6

@@ -42,6 +42,8 @@ def test_the_schema_itself_is_valid_and_describes_every_field():
         changed(data={"train": {"from": "https://example.com/a.conll", "sha256": SHA}, "dev": "b.spacy"}),
         changed(device="gpu", resources={"gpus": 2, "spot": True}),
         changed(config="full.cfg", seed=4),
+        changed(transformer="s3://bucket/roberta.tar", device="gpu"),
+        changed(transformer={"from": "https://example.com/a.tar", "sha256": SHA}, config="full.cfg"),
         changed(labels=["PER", "ORG"], gate={"min_f": 0.5, "labels": {"PER": 0.7}}),
         changed(data={"train": "a folder/with spaces.conll", "dev": "C:/data/dev.conll"}),
         changed(checkpoints={"every_seconds": 1, "every_steps": 1}),
@@ -159,6 +161,15 @@ WRONG = [
         "1 or more",
     ),
     (changed(resources={"gpus": 1}), "resources.gpus", "device cpu has no use for 1", "device: gpu"),
+    (changed(transformer="https://x/a.tar"), "transformer", "has no sha256", "sha256:"),
+    (changed(transformer={"form": "a.tar"}), "transformer.form", "unknown field", "Did you mean from?"),
+    (changed(transformer="a.tar", optimize="accuracy"), "optimize", "the transformer stands", "Leave out"),
+    (
+        changed(transformer="a.tar", hyperparameters={"width": 96}),
+        "hyperparameters.width",
+        "a transformer has none",
+        "config.json says its size",
+    ),
     (
         changed(config="c.cfg", optimize="accuracy"),
         "optimize",
@@ -271,6 +282,17 @@ def test_what_the_spec_says_wins_over_defaults():
     assert filled["hyperparameters"]["max_steps"] == 5
     assert filled["hyperparameters"]["patience"] == 1600
     assert filled["resources"]["gpus"] == 1
+
+
+def test_a_transformer_has_defaults_of_its_own():
+    filled = specs.with_defaults(changed(transformer="a.tar", hyperparameters={"batch_words": [5, 6]}))
+    assert filled["hyperparameters"]["learn_rate"] == 0.00005
+    assert filled["hyperparameters"]["batch_words"] == [5, 6]
+    assert filled["hyperparameters"]["max_steps"] == 20000
+    assert filled["resources"]["memory_mib"] == 8192
+    assert "optimize" not in filled
+    assert specs.with_defaults(filled) == filled
+    assert "hyperparameters" not in specs.with_defaults(changed(transformer="a.tar", config="c.cfg"))
 
 
 def test_a_full_config_gets_no_defaults_for_what_it_replaces():

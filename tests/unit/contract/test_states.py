@@ -34,7 +34,7 @@ def test_the_trainer_begins_and_ends_runs_and_only_the_operator_cancels():
         (states.RUNNING, states.SUCCEEDED),
         (states.RUNNING, states.FAILED),
     }
-    assert {to for _, to in moves(states.OPERATOR)} == {states.CANCELLED}
+    assert {to for __, to in moves(states.OPERATOR)} == {states.CANCELLED}
     others = {move.by for move in states.TRANSITIONS if move.to == states.CANCELLED}
     assert others == {states.OPERATOR}
 

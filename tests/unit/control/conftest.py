@@ -1,22 +1,20 @@
 """A deployment for the control plugins to work on: moto's services, and an ECS that rolls as the real one."""
 
+import contextlib
 import datetime
-import functools
 import itertools
 import json
 import re
 from types import SimpleNamespace
 
-import boto3
 import pytest
 from ansible_collections.nerforge.aws.plugins.module_utils.contract import names
 from ansible_collections.nerforge.aws.plugins.module_utils.contract.models import Models
 from ansible_collections.nerforge.aws.plugins.module_utils.contract.runs import STATE_INDEX, Runs
 from ansible_collections.nerforge.aws.plugins.plugin_utils.session import Aws
-from botocore.validate import ParamValidator
 from moto import mock_aws
+from support.aws_double import REGION, Double, answering
 
-REGION = "us-east-1"
 PREFIX = "nerforge"
 ACCOUNT = "arn:aws:ecs:us-east-1:123456789012"
 PROVIDERS = {"cpu": {"on_demand": "cpu", "spot": "cpu-spot"}, "gpu": None}
@@ -90,10 +88,11 @@ def stack(aws):
         yield build_training_stack(aws)
 
 
-@functools.cache
-def ecs_meta():
-    """What botocore knows of ECS."""
-    return boto3.client("ecs", region_name=REGION).meta
+@pytest.fixture
+def answer():
+    """Gives a client other answers for the rest of the test, see `answering`."""
+    with contextlib.ExitStack() as stack:
+        yield lambda client, **answers: stack.enter_context(answering(client, **answers))
 
 
 @pytest.fixture
@@ -122,15 +121,14 @@ class Lines(list):
 # --- ECS ---
 
 
-class FakeEcs:
+class FakeEcs(Double):
     """One service, and an ECS that rolls it as told: ``up``, ``crash``, ``vanish``, ``hang``, ``twin``,
     ``rekey`` or ``usurp``, a step a look.
-
-    Every call is checked against botocore's own model, so what it takes is what ECS takes.
     """
 
+    service = "ecs"
+
     def __init__(self):
-        self.meta = ecs_meta()
         self.definitions = {}
         self.stopped = []
         self.plot = "up"
@@ -143,19 +141,6 @@ class FakeEcs:
         )
         self.desired = 0
         self.deployments = [deployment(self.template, "PRIMARY", "COMPLETED")]
-
-    def __getattr__(self, operation):
-        method = getattr(type(self), f"do_{operation}", None)
-        if method is None:
-            raise AttributeError(operation)
-        model = self.meta.service_model.operation_model(self.meta.method_to_api_mapping[operation])
-
-        def call(**request):
-            report = ParamValidator().validate(request, model.input_shape)
-            assert not report.has_errors(), report.generate_report()
-            return method(self, **request)
-
-        return call
 
     def _add(self, definition, tags):
         arn = f"{ACCOUNT}:task-definition/{definition['family']}:{len(self.definitions) + 1}"
@@ -170,20 +155,10 @@ class FakeEcs:
         definition, tags = self.definitions[taskDefinition]
         return {"taskDefinition": json.loads(json.dumps(definition)), "tags": list(tags)}
 
-    def get_paginator(self, operation):
-        def paginate(**request):
-            page = getattr(self, operation)(**request)
-            yield page
-            while "nextToken" in page:
-                page = getattr(self, operation)(**request, nextToken=page["nextToken"])
-                yield page
-
-        return SimpleNamespace(paginate=paginate)
-
     def do_list_task_definitions(self, familyPrefix, status, nextToken="0"):
         known = [
             arn
-            for arn, (definition, _) in self.definitions.items()
+            for arn, (definition, __) in self.definitions.items()
             if definition["family"].startswith(familyPrefix) and definition["status"] == status
         ]
         start, end = int(nextToken), int(nextToken) + 2
@@ -254,7 +229,7 @@ class FakeEcs:
         self._event("deployment failed: tasks failed to start.")
         ours.update(rolloutState="FAILED", rolloutStateReason="ECS deployment circuit breaker: tasks failed.")
         ours.update(status="ACTIVE", pendingCount=0)
-        back = next(item for item in self.deployments if item["rolloutState"] == "COMPLETED")
+        back, *__ = [item for item in self.deployments if item["rolloutState"] == "COMPLETED"]
         yield back.update(status="PRIMARY", rolloutState="IN_PROGRESS", desiredCount=self.desired)
 
     def _vanish(self, ours):

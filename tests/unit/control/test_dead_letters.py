@@ -5,6 +5,7 @@ import json
 import pytest
 from ansible_collections.nerforge.aws.plugins.plugin_utils.dead_letters import DeadLetters
 from botocore.exceptions import ClientError
+from support.aws_double import answering, refused
 
 WAITS, TRAINS, FAILED, UNKNOWN = (f"01JAAAAAAA000000000000000{n}" for n in range(4))
 
@@ -83,7 +84,7 @@ def test_a_verdict(stack, sqs, dead, put, redrive, body, verdict, why):
 
 
 def test_check_mode_lists_and_leaves_all(stack, sqs, dead, put, redrive):
-    for body, *_ in CASES[:6]:
+    for body, *__ in CASES[:6]:
         put(body)
     assert sorted(letter.verdict for letter in redrive(dry=True)) == sorted(case[1] for case in CASES[:6])
     assert bodies(sqs, dead) == sorted(case[0] for case in CASES[:6])
@@ -103,7 +104,7 @@ def test_the_reason_of_what_sqs_itself_moved(put, redrive):
 
 
 def test_more_than_one_batch(sqs, stack, dead, put, redrive):
-    for _ in range(23):
+    for __ in range(23):
         put(names(WAITS))
     put("{")
     verdicts = [letter.verdict for letter in redrive()]
@@ -116,26 +117,21 @@ def test_an_empty_queue(redrive):
 
 
 @pytest.mark.parametrize("call", ["send_message", "delete_message"])
-def test_a_failure_midway_loses_no_message(stack, sqs, dead, put, redrive, monkeypatch, call):
+def test_a_failure_midway_loses_no_message(stack, sqs, dead, put, redrive, call):
     """Sent before deleted: at worst a run's message comes twice, which does no harm."""
     put(names(WAITS))
     put("{")
-    refused = ClientError({"Error": {"Code": "InternalError"}}, call)
-    with monkeypatch.context() as patch:
-        patch.setattr(sqs, call, lambda **_: (_ for _ in ()).throw(refused))
-        with pytest.raises(ClientError):
-            redrive()
+    with answering(sqs, **{call: refused("ServiceUnavailable")}), pytest.raises(ClientError):
+        redrive()
     assert bodies(sqs, dead) == sorted([names(WAITS), "{"])
     assert [letter.verdict for letter in redrive() if letter.run_id] == ["sent back"]
     assert names(WAITS) in bodies(sqs, stack.queue_url)
 
 
-def test_what_cannot_be_given_back_comes_back_by_itself(sqs, dead, put, redrive, monkeypatch):
+def test_what_cannot_be_given_back_comes_back_by_itself(sqs, dead, put, redrive):
     put("{")
     put(names(TRAINS))
-    gone = ClientError({"Error": {"Code": "ReceiptHandleIsInvalid"}}, "ChangeMessageVisibility")
-    with monkeypatch.context() as patch:
-        patch.setattr(sqs, "change_message_visibility", lambda **_: (_ for _ in ()).throw(gone))
+    with answering(sqs, change_message_visibility=refused("ReceiptHandleIsInvalid")):
         assert sorted(letter.verdict for letter in redrive()) == ["dropped", "kept"]
     counts = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     left = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=counts)["Attributes"]

@@ -8,6 +8,7 @@ from ansible_collections.nerforge.aws.plugins.module_utils.contract import spec 
 from ansible_collections.nerforge.aws.plugins.module_utils.contract.errors import UserError
 from ansible_collections.nerforge.aws.plugins.plugin_utils import evaluation, queueing
 from botocore.exceptions import ClientError
+from support.aws_double import refused
 
 KEY = f"datasets/{'a' * 64}.conll"
 SOURCE = {"from": "train.conll", "key": KEY, "sha256": "a" * 64, "format": "conll"}
@@ -43,8 +44,9 @@ def record(s3, examples=EXAMPLES["dev"]):
 
 @pytest.fixture
 def counts_on(stack, lines):
-    def counts_on(candidate=CANDIDATE):
-        return evaluation.counts_on(stack.aws, stack.deployment, "nerforge", OLD, candidate, lines)
+    def counts_on(candidate=None):
+        model = candidate or CANDIDATE
+        return evaluation.counts_on(stack.aws, stack.deployment, "nerforge", OLD, model, lines)
 
     return counts_on
 
@@ -144,10 +146,7 @@ def test_data_that_is_gone_is_told_before_any_run(stack, bucket, counts_on):
     assert list(stack.runs.in_state("QUEUED")) == []
 
 
-def test_a_bucket_that_may_not_be_read_is_no_missing_evaluation(stack, counts_on, monkeypatch):
-    def refuse(**_):
-        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetObject")
-
-    monkeypatch.setattr(stack.aws.client("s3"), "get_object", refuse)
+def test_a_bucket_that_may_not_be_read_is_no_missing_evaluation(stack, counts_on, answer):
+    answer(stack.aws.client("s3"), get_object=refused("AccessDenied"))
     with pytest.raises(ClientError):
         counts_on()

@@ -23,11 +23,11 @@ WRONG = 0.3  # the share of labels that are shuffled
 def some_counts(seed, sentences=200):
     """Counts of two versions that are right and wrong on much the same sentences."""
     chance = random.Random(seed)
-    hard = [chance.random() for _ in range(sentences)]
+    hard = [chance.random() for __ in range(sentences)]
 
     def version(skill):
         return [
-            [found := sum(chance.random() > skill * each for _ in range(3)), chance.randint(0, 1), 3 - found]
+            [found := sum(chance.random() > skill * each for __ in range(3)), chance.randint(0, 1), 3 - found]
             for each in hard
         ]
 
@@ -46,7 +46,7 @@ def test_the_interval_is_that_of_drawing_sentence_by_sentence(seed):
     assert (found.ours, found.theirs, found.sentences) == (f(ours), f(theirs), 200)
     chance = random.Random(seed)
     drawn = []
-    for _ in range(2000):
+    for __ in range(2000):
         chosen = chance.choices(range(200), k=200)
         drawn.append(f([ours[n] for n in chosen]) - f([theirs[n] for n in chosen]))
     low, high = numpy.quantile(drawn, [0.025, 0.975])
@@ -55,8 +55,8 @@ def test_the_interval_is_that_of_drawing_sentence_by_sentence(seed):
 
 
 def test_the_other_way_round_it_is_the_same_interval_mirrored():
-    ours, theirs = some_counts(7)
-    one, other = compare(ours, theirs), compare(theirs, ours)
+    first, second = some_counts(7)
+    one, other = compare(first, second), compare(second, first)
     assert (one.low, one.high) == pytest.approx((-other.high, -other.low), abs=0.004)
 
 
@@ -159,7 +159,7 @@ def read(path):
 def shuffled(texts):
     """The same texts and spans, of which some have another label."""
     chance = random.Random(0)
-    labels = sorted({label for _, spans in texts for *_, label in spans})
+    labels = sorted({label for __, spans in texts for *__, label in spans})
 
     def another(label):
         return chance.choice([other for other in labels if other != label])
@@ -180,7 +180,7 @@ def learn(texts, seed):
     examples = [Example.from_dict(nlp.make_doc(text), {"entities": spans}) for text, spans in texts]
     optimizer = nlp.initialize(lambda: examples)
     optimizer.learn_rate = 0.01
-    for _ in range(STEPS):
+    for __ in range(STEPS):
         nlp.update(chance.sample(examples, 32), sgd=optimizer, drop=0.1)
     return nlp
 
@@ -188,7 +188,7 @@ def learn(texts, seed):
 def counts(nlp, texts):
     """Right, spurious and missed entities of each text."""
     found = []
-    for doc, (_, spans) in zip(nlp.pipe(text for text, _ in texts), texts, strict=True):
+    for doc, (__, spans) in zip(nlp.pipe(text for text, __ in texts), texts, strict=True):
         ours, gold = {(e.start_char, e.end_char, e.label_) for e in doc.ents}, set(spans)
         found.append([len(ours & gold), len(ours - gold), len(gold - ours)])
     return found

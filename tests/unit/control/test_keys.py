@@ -61,7 +61,7 @@ def test_a_name_that_is_taken_is_refused_and_says_how_to_rotate(keys, tmp_path):
 
 def test_a_name_taken_at_the_last_moment_leaves_no_file(keys, tmp_path, monkeypatch):
     keys.add("shop", HASH)
-    monkeypatch.setattr(api_keys, "is_to_be_made", lambda *_: True)
+    monkeypatch.setattr(api_keys, "is_to_be_made", lambda *__: True)
     with pytest.raises(UserError, match="there is a key shop already"):
         api_keys.make(keys, "shop", tmp_path / "key")
     assert keys.recorded() == {"shop": HASH} and not (tmp_path / "key").exists()

@@ -49,7 +49,7 @@ def test_the_newest_of_many_are_had_without_reading_the_others(stack, monkeypatc
 
 
 def test_a_run_that_moves_while_the_states_are_read_comes_once():
-    def in_state(state, **_):
+    def in_state(state, **__):
         return iter([{"run_id": IDS[0], "state": state}])
 
     assert found(SimpleNamespace(in_state=in_state)) == [IDS[0]]
@@ -121,7 +121,7 @@ def test_the_table_of_runs_fits_a_hundred_columns(runs):
     runs.move(
         IDS[2], "QUEUED", "STARTING", progress={"phase": "training", "step": 5, "max_steps": 90, "f": 0.5}
     )
-    heads, newest, failed, _ = listing.runs_table(listing.newest(runs))
+    heads, newest, failed, __ = listing.runs_table(listing.newest(runs))
     assert heads.split() == ["RUN", "MODEL", "STATE", "AGE", "STEP", "F", "REASON"]
     assert newest.split()[:3] == ["01JBBBBBBB", "people", "STARTING"]
     assert newest.split()[4:6] == ["5/90", "0.500"]
@@ -129,6 +129,17 @@ def test_the_table_of_runs_fits_a_hundred_columns(runs):
 
 
 # --- wording ---
+
+
+def test_the_table_of_runs_has_a_column_of_costs_where_any_is_known():
+    runs = [
+        {"run_id": run_id, "name": "people", "state": "FAILED", "created": "2026-03-01T09:00:00.000+00:00"}
+        for run_id in IDS
+    ]
+    assert "USD" not in listing.runs_table([run | {"cost": {"usd": None}} for run in runs])[0]
+    head, dear, *others = listing.runs_table([runs[0] | {"cost": {"usd": 1.2345}}, *runs[1:]])
+    assert head.split()[-2:] == ["USD", "REASON"]
+    assert dear.split()[-1] == "1.23" and not any("1.23" in other for other in others)
 
 
 def test_figures_as_people_read_them():
@@ -146,7 +157,7 @@ def test_progress_is_said_every_two_seconds(lines, monkeypatch):
     passed = [0.0]
     monkeypatch.setattr(wording.time, "monotonic", lambda: passed[0])
     progress = wording.Progress("uploading a.conll", 3000, lines)
-    for _ in range(6):
+    for __ in range(6):
         passed[0] += 1
         progress(500)
     assert lines == [

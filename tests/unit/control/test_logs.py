@@ -2,11 +2,11 @@
 
 import json
 import time
-from types import SimpleNamespace
 
 import pytest
 from ansible_collections.nerforge.aws.plugins.module_utils.contract.errors import UserError
 from ansible_collections.nerforge.aws.plugins.plugin_utils import logs
+from support.aws_double import Double
 
 GROUP = "/nerforge/trainer"
 RUN = {"run_id": "R", "name": "people", "state": "RUNNING", "attempt": 3, "task_arn": "arn:x/t3"}
@@ -97,15 +97,15 @@ def test_fewer_lines_than_asked_for(write, stream):
     assert words(stream(logs.Attempt(1, "arn:x/t1")).last(100)) == ["one", "two"]
 
 
-class Paged:
+class Paged(Double):
     """CloudWatch Logs in another mood: a page may be short, or empty, with more behind it."""
 
-    exceptions = SimpleNamespace(ResourceNotFoundException=KeyError)
+    service = "logs"
 
     def __init__(self, *pages):
         self.pages = list(pages)
 
-    def get_log_events(self, startFromHead, nextToken=None, limit=100, **_):
+    def do_get_log_events(self, startFromHead, nextToken=None, limit=100, **__):
         end = len(self.pages)
         at = int(nextToken) if nextToken else 0 if startFromHead else end
         first, behind = (at, min(at + 1, end)) if startFromHead else (max(at - 1, 0), at)
@@ -168,7 +168,7 @@ def test_an_attempt_that_comes_and_goes_between_two_looks_is_shown(write, stream
     write("t1", "the only words of one")
     write("t3", "done")
     looks = iter([waits, RUN | {"state": "SUCCEEDED"}])
-    logs.follow(lambda: next(looks), stream, None, lines, 1.0, lambda _: None)
+    logs.follow(lambda: next(looks), stream, None, lines, 1.0, lambda __: None)
     assert words(line for line in lines if line[2] == ":") == ["the only words of one", "done"]
 
 
@@ -182,7 +182,7 @@ def test_what_was_shown_already_is_not_shown_again(write, stream, lines):
     attempt = logs.chosen(RUN, None)
     once(attempt).last(10)
     write("t3", "new")
-    logs.follow(lambda: RUN | {"state": "FAILED"}, once, attempt, lines, 1.0, lambda _: None)
+    logs.follow(lambda: RUN | {"state": "FAILED"}, once, attempt, lines, 1.0, lambda __: None)
     assert words(lines) == ["new"]
 
 

@@ -108,6 +108,14 @@ def test_one_version_is_shown_whole(manifest):
     assert "dropout" not in told
 
 
+def test_what_it_has_cost_is_told_where_it_is_known(manifest):
+    made = [
+        line for line in model_report.lines(LISTED | {"cost": {"usd": 0.5}}, manifest, []) if "made  " in line
+    ]
+    assert made[0].endswith(", for 0.50 USD")
+    assert not any("USD" in line for line in model_report.lines(LISTED | {"cost": None}, manifest, []))
+
+
 def test_a_long_label_cuts_off_no_figure(manifest):
     manifest["scores"]["labels"]["L" * 90] = {"f": 0.25, "p": 0.125, "r": 0.5, "count": 4}
     told = "\n".join(model_report.lines(LISTED, manifest, []))

@@ -1,5 +1,6 @@
 """The plugins as Ansible runs them: documented options, real playbooks against moto, plain failures."""
 
+import dataclasses
 import hashlib
 import http.server
 import json
@@ -15,16 +16,18 @@ import pytest
 import requests
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.nerforge.aws.plugins.module_utils.contract import names
+from ansible_collections.nerforge.aws.plugins.module_utils.contract import names, prices
 from ansible_collections.nerforge.aws.plugins.module_utils.contract import spec as specs
 from ansible_collections.nerforge.aws.plugins.module_utils.contract.runs import now as stamp
 from ansible_collections.nerforge.aws.plugins.plugin_utils.action import argument_spec
+from support.collection import install, run
 
 MODULES = (
     "api_key",
     "api_key_info",
     "data_check",
     "dead_letters_redrive",
+    "deployment_cost",
     "deployment_doctor",
     "model_card",
     "model_info",
@@ -94,7 +97,7 @@ class Gateway(http.server.BaseHTTPRequestHandler):
 
     do_GET = do_HEAD = do_POST = do_PUT = answer
 
-    def log_message(self, *_):
+    def log_message(self, *__):
         pass
 
 
@@ -152,7 +155,9 @@ def ansible(root, folder, *options):
         "HOME": str(folder),
     }
     command = [Path(sys.executable).with_name("ansible-playbook"), *options, "play.yml"]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
     assert "Traceback" not in done.stdout + done.stderr
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout, json.loads((folder / "results.json").read_text())
@@ -291,6 +296,23 @@ def test_what_an_operator_does(site, asked, permissions):
     needed = needed - {"dynamodb:TransactWriteItems"} | {"dynamodb:PutItem", "dynamodb:UpdateItem"}
     commands = ("status.yml", "logs.yml", "cancel.yml", "retry.yml", "redrive.yml")
     assert needed <= set().union(*(permissions[command] for command in commands))
+
+
+def test_the_playbooks_run_from_where_the_collection_is_installed(stack, endpoint, tmp_path):
+    """`nerforge.aws.train`, with nothing of the checkout in reach; AWS by the ordinary chain of boto3."""
+    installed, elsewhere = tmp_path / "installed", tmp_path / "elsewhere"
+    collection = install(installed)
+    elsewhere.mkdir()
+    printed = run(
+        *("ansible-playbook", "nerforge.aws.train", "-i", collection / "playbooks/inventory/aws.yml"),
+        *("-e", f"spec={collection / 'playbooks/specs/sample.yml'}", "-e", "follow=false"),
+        cwd=elsewhere,
+        ANSIBLE_COLLECTIONS_PATH=str(installed),
+        AWS_ENDPOINT_URL=endpoint,
+        HOME=str(elsewhere),
+    )
+    (run_id,) = queued(stack)
+    assert f"submitted as run {run_id}" in printed
 
 
 def test_a_version_is_trained_once_more_and_compared(site, asked, permissions):
@@ -478,6 +500,44 @@ def test_models_are_shown_compared_and_pruned(site, asked, permissions):
     assert needed - {"ecs:CreateCluster"} <= permissions["models.yml"] | permissions["prune.yml"]
 
 
+def test_what_a_deployment_and_a_spec_will_cost(site, root, asked, permissions):
+    """A run that has succeeded says how long the next will take; prices that were fetched come first."""
+    runs, run_id = site.stack.runs, "01JAAAAAAA0000000000000001"
+    spec = specs.with_defaults(SPEC)
+    runs.create(run_id, spec)
+    runs.claim(run_id, 1)
+    running = {"running": "2026-03-01T09:00:00.000+00:00", "progress": {"step": 600, "max_steps": 20000}}
+    runs.move(run_id, "STARTING", "RUNNING", 1, **running)
+    runs.move(run_id, "RUNNING", "SUCCEEDED", 1, ended="2026-03-01T10:00:00.000+00:00")
+    table = dataclasses.asdict(prices.bundled()) | {"dated": "2031-01-01"}
+    table["instances"]["m6i.xlarge"]["on_demand"] = 2.0
+    runs.record_prices(table)
+
+    def cost(**options):
+        return {"nerforge.aws.deployment_cost": {"stacks": str(root / "terraform")} | options}
+
+    printed, results = site.play(
+        *(cost(), cost(spec="spec.yml"), cost(prefix="other")),
+        *(cost(refresh=True), cost(stacks="nowhere"), cost(region="eu-west-1")),
+    )
+    idle, estimated, elsewhere, refreshed, nowhere, abroad = results
+    assert "Those of eu-west-1 differ" in printed and abroad["idle"] == idle["idle"]
+    assert not any(result["changed"] for result in (idle, estimated, elsewhere))
+    assert idle["prices"]["dated"] == "2031-01-01" and elsewhere["prices"]["dated"] != "2031-01-01"
+    assert {
+        "when": "while a model is served",
+        "what": "1 m6i.xlarge, for 2 server tasks",
+        "usd": 1460.0,
+    } in idle["idle"]
+    assert (estimated["estimate"]["seconds"], estimated["estimate"]["usd"]) == (3600, 2)
+    assert "training    2.00 USD" in printed and "by the last run like it: 6 s a step, 600 steps" in printed
+    assert "Nothing is deployed under the prefix other" in printed
+    assert "there are no prices at http://127.0.0.1" in refreshed["msg"]
+    assert "variables.tf: cannot be read" in nowhere["msg"]
+    needed = {f"{service}:{operation}" for service, operation in asked if operation} - {"ssm:GetParameters"}
+    assert needed <= permissions["cost.yml"]
+
+
 def serve(aws, api_keys):
     """What the serving stack leaves behind: a task definition that says where the API keys are."""
     environment = [{"name": names.ENV_API_KEYS, "value": api_keys}]
@@ -535,7 +595,7 @@ def test_failures_come_as_one_message_each(site):
         ("deployment_doctor", {"prefix": "other"}, "something is wrong with: training stack."),
     ]
     printed, results = site.play(
-        *({f"nerforge.aws.{module}": options} for module, options, _ in cases), verbose=True
+        *({f"nerforge.aws.{module}": options} for module, options, __ in cases), verbose=True
     )
     for result, (module, options, expected) in zip(results, cases, strict=True):
         assert result["failed"] and expected in result["msg"], (module, options)

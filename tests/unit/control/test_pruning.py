@@ -349,7 +349,7 @@ def test_a_version_whose_files_s3_keeps_is_not_forgotten(stack, make, prune, mon
     make("people", 1, 2)
     refused = {"Errors": [{"Key": "models/people/1/model.tar.gz", "Message": "Access Denied"}]}
     s3 = stack.aws.client("s3")
-    monkeypatch.setattr(s3, "delete_objects", lambda **_: refused)
+    monkeypatch.setattr(s3, "delete_objects", lambda **__: refused)
     with pytest.raises(
         UserError, match=r"models/people/1/model\.tar\.gz: S3 does not delete it: Access Denied"
     ):

@@ -413,7 +413,7 @@ def test_an_ecs_that_gives_no_answer_for_a_while_is_asked_again(site, ecs, lines
 def test_an_alias_that_cannot_be_moved_leaves_the_model_before_in_service(site, lines, monkeypatch):
     release(site, order(), lines)
 
-    def denied(*_):
+    def denied(*__):
         raise NoAnswer("AccessDenied")
 
     monkeypatch.setattr(site.models, "move_alias", denied)
@@ -545,7 +545,7 @@ def test_a_rollback_ends_a_promotion_that_is_stuck(site, ecs, lines):
 def cut_short(site, command, until, monkeypatch):
     """Give a command that is killed as it begins to roll, or once it has rolled."""
 
-    def killed(*_):
+    def killed(*__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -742,7 +742,7 @@ def test_where_a_revision_says_the_keys_are(site, ecs):
 
 
 def active(ecs):
-    return [arn for arn, (definition, _) in ecs.definitions.items() if definition["status"] == "ACTIVE"]
+    return [arn for arn, (definition, __) in ecs.definitions.items() if definition["status"] == "ACTIVE"]
 
 
 def test_withdrawing_deregisters_every_release_and_nothing_of_terraforms(site, ecs, lines):
@@ -778,7 +778,7 @@ def web():
             self.end_headers()
             self.wfile.write(json.dumps(answer).encode())
 
-        def log_message(self, *_):
+        def log_message(self, *__):
             pass
 
     answers = []
@@ -790,6 +790,7 @@ def web():
 
 
 def test_the_url_is_asked_until_every_answer_names_the_version(site, lines, web, monkeypatch):
+    monkeypatch.setattr(rollout, "_VERIFY_HOLD", 1)  # longer than two answers take
     url, answers = web
     one, two = {"model": "people:1"}, {"model": "people:2"}
     answers += [None, two, one, one, two, one]  # tasks answer in turn
@@ -842,7 +843,7 @@ def test_what_answers_in_no_http_is_not_the_version(monkeypatch, lines, begins):
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def answer():
-            client, _ = listening.accept()
+            client, __ = listening.accept()
             with client:
                 client.recv(1000)
                 client.sendall(begins)
@@ -858,10 +859,14 @@ def test_where_nobody_can_be_asked_that_is_said(site, lines):
 
 
 def test_a_service_that_is_not_there_is_told(site, ecs):
-    ecs.do_describe_services = None
     service = Service(ecs, "nerforge", "nerforge-server")
-    described = ecs.describe_services(cluster="nerforge", services=["nerforge-server"])
-    described["services"][0]["status"] = "INACTIVE"
-    ecs.__dict__["describe_services"] = lambda **_: described
-    with pytest.raises(UserError, match=r"nerforge/nerforge-server: there is no such ECS service"):
-        service.describe()
+    (gone,) = ecs.describe_services(cluster="nerforge", services=["nerforge-server"])["services"]
+    arn = "arn:aws:ecs:us-east-1:123456789012:service/nerforge/nerforge-server"
+    missing = {"arn": arn, "reason": "MISSING"}
+    for answer in (
+        {"services": [gone | {"status": "INACTIVE"}], "failures": []},
+        {"services": [], "failures": [missing]},
+    ):
+        ecs.do_describe_services = lambda answer=answer, **__: answer
+        with pytest.raises(UserError, match=r"nerforge/nerforge-server: there is no such ECS service"):
+            service.describe()

@@ -170,7 +170,7 @@ def test_another_release_between_any_two_calls_of_ours(site, ours, theirs):
         site.begin()
         calls, ended = itertools.count(), []
 
-        def interrupt(at=at, calls=calls, ended=ended):
+        def interrupt(at=at, calls=calls, ended=ended):  # pylint: disable=dangerous-default-value # bound at once
             if next(calls) == at:
                 site.before_each = None
                 ended.append(outcome(site, theirs))
@@ -191,7 +191,7 @@ def test_releases_whose_calls_come_in_any_order(site, seed):
     """Two or three; which of them goes on is drawn before each call, some of them being slow for a while."""
     site.begin()
     chance = random.Random(seed)
-    acts = [chance.choice(list(ORDERS)) for _ in range(chance.choice((2, 2, 3)))]
+    acts = [chance.choice(list(ORDERS)) for __ in range(chance.choice((2, 2, 3)))]
     ended = Schedule(site, acts, chance).run()
     site.check(ended, f"{acts}: {ended}")
 

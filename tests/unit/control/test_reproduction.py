@@ -121,7 +121,7 @@ EVALUATED = run(
 
 
 def test_they_are_told_from_trainings_in_the_list():
-    _, *rows = listing.runs_table([REPRODUCED, EVALUATED, run(None, model="people:8")])
+    __, *rows = listing.runs_table([REPRODUCED, EVALUATED, run(None, model="people:8")])
     assert "reproduce people:7" in rows[0] and "people:7 is not reproduced" in rows[0]
     assert " 0.870 " in rows[0]
     assert "evaluate people:6" in rows[1] and " 0.812 " in rows[1]

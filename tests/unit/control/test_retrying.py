@@ -90,7 +90,7 @@ def test_a_retry_under_way_is_found_until_it_ends(stack, old):
 
 def test_of_two_that_retry_a_run_at_once_one_is_told(stack, old):
     read = old()
-    first, _ = queueing.enqueue(stack.aws, "nerforge", stack.deployment, SPEC, read)
+    first, __ = queueing.enqueue(stack.aws, "nerforge", stack.deployment, SPEC, read)
     with pytest.raises(UserError, match=rf"run {OLD}: somebody else has just begun it anew\. .* again"):
         queueing.enqueue(stack.aws, "nerforge", stack.deployment, SPEC, read)
     assert [run["run_id"] for run in stack.runs.in_state("QUEUED")] == [first]

@@ -91,6 +91,18 @@ def test_a_run_that_was_interrupted_and_ended_well():
     assert parts["next"] == ["Serve it: promote.yml -e model=people:3."]
 
 
+def test_what_it_has_cost():
+    first = {"attempt": 1, "seconds": 510, "instance_type": "m6i.xlarge", "spot": True, "usd": 0.0136}
+    second = {"attempt": 2, "seconds": 3695, "instance_type": None, "spot": False, "usd": None}
+    accounts = [each | {"prices": "2031-01-01"} for each in (first, second)]
+    assert report(ENDED | {"cost": {"usd": 0.0136, "attempts": accounts}})["cost"] == [
+        "0.01 USD, and 1 attempt whose price is not known",
+        "1     8:30  0.01 USD: m6i.xlarge, spot, prices of 2031-01-01",
+        "2  1:01:35  price not known: an instance that ECS no longer knew, on demand, prices of 2031-01-01",
+    ]
+    assert "cost" not in report(ENDED | {"cost": {"usd": None, "attempts": accounts[1:]}})  # the local AWS
+
+
 def test_a_last_attempt_whose_end_is_told_is_shown_once():
     last = {"attempt": 2, "cause": "ERROR", "reason": "exit code 1", "ended": ENDED["ended"], "exit_code": 1}
     parts = report(ENDED | {"state": "FAILED", "history": [*ENDED["history"], last]})

@@ -11,6 +11,7 @@ from ansible_collections.nerforge.aws.plugins.plugin_utils import rollout, strat
 from ansible_collections.nerforge.aws.plugins.plugin_utils.deployment import Deployment
 from ansible_collections.nerforge.aws.plugins.plugin_utils.service import Service
 from botocore.stub import Stubber
+from support.aws_double import refused
 
 ACCOUNT = "arn:aws:ecs:us-east-1:123456789012"
 REVISION = f"{ACCOUNT}:task-definition/nerforge-server:7"
@@ -408,8 +409,7 @@ def test_a_rollback_of_a_canary_under_way_starts_no_task(site, shifting, lines):
 
 def test_a_canary_that_ends_while_it_is_to_be_undone_is_rolled_back(site, shifting, lines, monkeypatch):
     site.service.update(site.service.register("nerforge-server", site.pinned(site.models.get("people", 2))))
-    shifting.exceptions = boto3.client("ecs", region_name="us-east-1").exceptions
-    too_late = shifting.exceptions.ConflictException({}, "StopServiceDeployment")
+    too_late = refused("ConflictException", "the deployment is over")
     monkeypatch.setattr(type(shifting), "do_stop_service_deployment", Mock(side_effect=too_late))
     assert releases.rollback(site, order(timeout=60), lines)["model"] == "people:1" and alias(site) == 1
     assert [update["strategy"] for update in shifting.updates] == ["ROLLING", "CANARY", "BLUE_GREEN"]

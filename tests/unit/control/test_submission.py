@@ -21,6 +21,8 @@ from ansible_collections.nerforge.aws.plugins.plugin_utils import (
 )
 from ansible_collections.nerforge.aws.plugins.plugin_utils.datasets import Shelf
 from botocore.exceptions import ClientError, EndpointConnectionError
+from support.aws_double import refused
+from support.transformer_archives import tarred
 
 CONLL = "Ada B-PER\nof O\nLondon B-LOC\n\nRain O\n\n"
 JSONL = '{"text": "Ada of London", "spans": [{"start": 0, "end": 3, "label": "PER"}]}\n'
@@ -201,7 +203,7 @@ def test_a_wrong_spec_gives_one_message_with_the_fix_and_leaves_nothing(
 
 
 def test_a_file_that_cannot_be_read_is_told(ready, monkeypatch):
-    def denied(*_):
+    def denied(*__):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(datasets.hashlib, "file_digest", denied)
@@ -258,14 +260,14 @@ def test_a_file_that_changes_after_the_checks_is_not_uploaded(stack, folder, rea
 
 def test_one_file_is_split_by_order(stack, folder, submit):
     (folder / "all.conll").write_text(CONLL * 10)
-    run_id, _ = submit(data={"all": "all.conll", "split": [50, 25, 25]})
+    run_id, __ = submit(data={"all": "all.conll", "split": [50, 25, 25]})
     data = stack.runs.get(run_id)["spec"]["data"]
     assert data["split"] == [50, 25, 25]
     assert data["all"]["key"].startswith("datasets/")
 
 
 def test_a_config_goes_with_the_run_as_text(stack, submit):
-    run_id, _ = submit(config="full.cfg")
+    run_id, __ = submit(config="full.cfg")
     spec = stack.runs.get(run_id)["spec"]
     assert spec["config"] == CONFIG
     assert "hyperparameters" not in spec
@@ -276,9 +278,32 @@ def test_a_gpu_is_given_where_there_is_one(ready):
     assert ready(providers=GPU, device="gpu").spec["resources"]["gpus"] == 1
 
 
+def test_a_transformer_s_archive_is_looked_into_and_uploaded_with_the_data(stack, submit, folder, lines):
+    files = {"config.json": b'{"model_type": "bert"}', "vocab.txt": b"[PAD]", "pytorch_model.bin": b"weights"}
+    archive = tarred(files)
+    stack.aws.client("s3").put_object(Bucket="nerforge-bucket", Key="in/tiny.tar", Body=archive)
+    run_id, __ = submit(transformer="s3://nerforge-bucket/in/tiny.tar")
+    spec = stack.runs.get(run_id)["spec"]
+    specs.validate(spec, submitted=True)
+    sha256 = hashlib.sha256(archive).hexdigest()
+    key = f"datasets/{sha256}.tar"
+    origin = "s3://nerforge-bucket/in/tiny.tar"
+    assert spec["transformer"] == {"from": origin, "key": key, "sha256": sha256, "format": "tar"}
+    assert stack.aws.client("s3").get_object(Bucket="nerforge-bucket", Key=key)["Body"].read() == archive
+    assert any(line.startswith("transformer: tiny.tar") and line.endswith("a bert") for line in lines)
+
+
+def test_an_archive_without_a_vocabulary_uploads_nothing(stack, submit, folder):
+    files = {"config.json": b'{"model_type": "bert"}', "pytorch_model.bin": b"weights"}
+    (folder / "tiny.tar").write_bytes(tarred(files))
+    with pytest.raises(UserError, match=r"^transformer: tiny\.tar: there is no vocab\.txt in it"):
+        submit(transformer="tiny.tar")
+    assert "Contents" not in stack.aws.client("s3").list_objects_v2(Bucket="nerforge-bucket")
+
+
 def test_data_from_s3(stack, submit):
     stack.aws.client("s3").put_object(Bucket="nerforge-bucket", Key="in/train.conll", Body=CONLL.encode())
-    run_id, _ = submit(data={"train": "s3://nerforge-bucket/in/train.conll", "dev": "dev.jsonl"})
+    run_id, __ = submit(data={"train": "s3://nerforge-bucket/in/train.conll", "dev": "dev.jsonl"})
     assert stack.runs.get(run_id)["spec"]["data"]["train"]["key"] == f"datasets/{sha(CONLL)}.conll"
 
 
@@ -313,7 +338,7 @@ def test_a_signed_url_is_fetched_whole_but_neither_shown_nor_recorded(stack, sub
 
     monkeypatch.setattr(datasets, "download", fetch)
     signed = "https://anna:pass@corpora.invalid/people.conll?signature=secret"
-    run_id, _ = submit(data=HTTPS | {"train": HTTPS["train"] | {"from": signed}})
+    run_id, __ = submit(data=HTTPS | {"train": HTTPS["train"] | {"from": signed}})
     assert fetched == [signed]
     assert stack.runs.get(run_id)["spec"]["data"]["train"]["from"] == "https://corpora.invalid/people.conll"
     assert "secret" not in lines.text and "pass" not in lines.text
@@ -323,7 +348,7 @@ def test_a_copy_in_data_dir_stands_in_for_a_download(submit, folder, tmp_path, m
     copies = tmp_path / "copies" / "deep"
     copies.mkdir(parents=True)
     shutil.copy(folder / "train.conll", copies / "other-name.txt")
-    monkeypatch.setattr(datasets, "download", lambda *_: pytest.fail("nothing is to be downloaded"))
+    monkeypatch.setattr(datasets, "download", lambda *__: pytest.fail("nothing is to be downloaded"))
     assert submit(data=HTTPS, data_dir=tmp_path / "copies")[0]
 
 
@@ -333,7 +358,7 @@ def test_a_copy_in_data_dir_stands_in_for_a_download(submit, folder, tmp_path, m
 def test_warnings_are_printed_with_their_places_and_kept_with_the_run(stack, folder, submit, lines):
     torn = ['{"text": "Adalyn of Bonn", "spans": [[0, 3, "PER"], [10, 14, "PER"]]}\n', JSONL * 6]
     (folder / "train.jsonl").write_text("".join(torn))
-    run_id, _ = submit(data={"train": "train.jsonl", "dev": "dev.jsonl"})
+    run_id, __ = submit(data={"train": "train.jsonl", "dev": "dev.jsonl"})
     warnings = stack.runs.get(run_id)["warnings"]
     assert [warning.split(": ")[0] for warning in warnings] == [
         "data.train",
@@ -366,7 +391,7 @@ def test_a_split_file_is_named_as_it_is(ready, folder):
 
 
 def test_tokens_are_left_to_the_trainer_where_they_cannot_be_had(ready, lines, monkeypatch):
-    def missing(*_):
+    def missing(*__):
         raise ImportError("no spaCy here\nand more")
 
     monkeypatch.setattr(data_checks.alignment, "unfit", missing)
@@ -378,7 +403,7 @@ def test_tokens_are_those_of_the_configs_language(stack, folder, submit):
     own = '[nlp]\nlang = "it"\n[nlp.tokenizer]\n@tokenizers = "spacy.Tokenizer.v1"\n[training]\n'
     (folder / "own.cfg").write_text(own)
     (folder / "it.jsonl").write_text('{"text": "l\'olio", "spans": [[2, 6, "X"]]}\n')
-    run_id, _ = submit(config="own.cfg", data={"train": "it.jsonl", "dev": "it.jsonl"})
+    run_id, __ = submit(config="own.cfg", data={"train": "it.jsonl", "dev": "it.jsonl"})
     run = stack.runs.get(run_id)
     assert run["spec"]["language"] == "it"
     assert not any("token" in warning for warning in run["warnings"])
@@ -389,7 +414,7 @@ def test_labels_by_the_thousand_are_told_in_a_line(stack, folder, submit):
     marked = [json.dumps({"text": "Ada left", "spans": [[0, 3, f"Q{n:05}"]]}) for n in range(9000)]
     (folder / "train.jsonl").write_text("\n".join([JSONL, *marked[:4500]]))
     (folder / "dev.jsonl").write_text("\n".join([JSONL, *marked[4500:]]))
-    run_id, _ = submit(data={"train": "train.jsonl", "dev": "dev.jsonl"})
+    run_id, __ = submit(data={"train": "train.jsonl", "dev": "dev.jsonl"})
     warnings = stack.runs.get(run_id)["warnings"]
     assert warnings[0] == (
         "data.dev has 1 of label Q04500, 1 of label Q04501, 1 of label Q04502 and 4,497 more, which train "
@@ -408,7 +433,7 @@ def test_tokens_of_another_tokenizer_are_left_to_the_trainer(ready, folder, line
 
 
 def test_spacy_is_left_alone_where_the_file_fixes_the_words(ready, lines, monkeypatch):
-    monkeypatch.setattr(data_checks.alignment, "unfit", lambda *_: pytest.fail("nothing is to be compared"))
+    monkeypatch.setattr(data_checks.alignment, "unfit", lambda *__: pytest.fail("nothing is to be compared"))
     ready(data={"train": "train.conll", "dev": "train.conll"})
 
 
@@ -453,7 +478,7 @@ def git(folder, *command):
 
 
 def test_the_commit_of_the_spec_is_recorded(stack, folder, submit):
-    run_id, _ = submit()
+    run_id, __ = submit()
     assert "commit" not in stack.runs.get(run_id)
     git(folder, "init")
     assert "commit" not in stack.runs.get(submit()[0])  # there is no commit yet
@@ -528,17 +553,8 @@ def test_without_git_there_is_no_commit(folder, monkeypatch):
 # --- AWS fails half way ---
 
 
-def refuse(client, operation, monkeypatch):
-    error = ClientError({"Error": {"Code": "InternalError", "Message": "try later"}}, operation)
-
-    def refused(**_):
-        raise error
-
-    monkeypatch.setattr(client, operation, refused)
-
-
-def test_a_run_that_cannot_be_queued_is_recorded_as_failed(stack, submit, monkeypatch):
-    refuse(stack.aws.client("sqs"), "send_message", monkeypatch)
+def test_a_run_that_cannot_be_queued_is_recorded_as_failed(stack, submit, answer):
+    answer(stack.aws.client("sqs"), send_message=refused("ServiceUnavailable", "try later"))
     with pytest.raises(UserError, match=r"could not be queued: .*try later.* recorded as FAILED. Queue it"):
         submit()
     (run,) = stack.runs.in_state("FAILED")
@@ -546,15 +562,28 @@ def test_a_run_that_cannot_be_queued_is_recorded_as_failed(stack, submit, monkey
     assert run["cause"] == "NOT_QUEUED"
 
 
-def test_a_run_whose_message_came_through_though_its_answer_was_lost_is_submitted(stack, submit, monkeypatch):
-    def lose_the_answer(**_):
+def test_a_run_whose_message_came_through_though_its_answer_was_lost_is_submitted(stack, submit, answer):
+    def lose_the_answer(**__):
         (run,) = stack.runs.in_state("QUEUED")
         stack.runs.claim(run["run_id"], 1)
         raise EndpointConnectionError(endpoint_url="x")
 
-    monkeypatch.setattr(stack.aws.client("sqs"), "send_message", lose_the_answer)
-    run_id, _ = submit()
+    answer(stack.aws.client("sqs"), send_message=lose_the_answer)
+    run_id, __ = submit()
     assert stack.runs.get(run_id)["state"] == "STARTING"
+
+
+def test_a_large_file_is_uploaded_in_parts_and_comes_back_whole(stack, tmp_path, lines):
+    path = tmp_path / "large.jsonl"
+    path.write_bytes(JSONL.encode() * (1 + 9 * 1024**2 // len(JSONL)))
+    s3 = stack.aws.client("s3")
+    shelf = Shelf(s3, "nerforge-bucket", tmp_path, tmp_path, None, lines)
+    large = shelf.find("train", {"from": "large.jsonl"})
+    assert shelf.keep(large) and not shelf.keep(large)
+    assert s3.head_object(Bucket="nerforge-bucket", Key=large.key)["ETag"].endswith('-2"')
+    path.unlink()
+    source = {"from": f"s3://nerforge-bucket/{large.key}", "sha256": large.sha256}
+    assert shelf.find("train", source).sha256 == large.sha256
 
 
 def test_an_upload_that_aws_refuses_leaves_no_run(stack, submit):
@@ -564,14 +593,14 @@ def test_an_upload_that_aws_refuses_leaves_no_run(stack, submit):
     assert list(stack.runs.in_state("QUEUED")) == []
 
 
-def test_the_event_names_this_deployment(stack, submit, monkeypatch):
+def test_the_event_names_this_deployment(stack, submit, answer):
     sent = []
 
     def put_events(Entries):
         sent.extend(Entries)
         return {"FailedEntryCount": 0, "Entries": [{}]}
 
-    monkeypatch.setattr(stack.aws.client("events"), "put_events", put_events)
+    answer(stack.aws.client("events"), put_events=put_events)
     run_id, asleep = submit()
     assert asleep is None
     (event,) = sent
@@ -579,23 +608,23 @@ def test_the_event_names_this_deployment(stack, submit, monkeypatch):
     assert json.loads(event["Detail"]) == {"prefix": "nerforge", "run": run_id}
 
 
-def test_a_dispatcher_that_cannot_be_woken_is_no_failure(stack, submit, monkeypatch):
-    refuse(stack.aws.client("events"), "put_events", monkeypatch)
+def test_a_dispatcher_that_cannot_be_woken_is_no_failure(stack, submit, answer):
+    answer(stack.aws.client("events"), put_events=refused("InternalException", "try later"))
     run_id, asleep = submit()
     assert "try later" in asleep
     assert messages(stack) == [{"run": run_id}]
 
 
-def test_an_event_that_is_not_taken_is_told(stack, submit, monkeypatch):
-    answer = {"FailedEntryCount": 1, "Entries": [{"ErrorMessage": "no such bus"}]}
-    monkeypatch.setattr(stack.aws.client("events"), "put_events", lambda **_: answer)
+def test_an_event_that_is_not_taken_is_told(stack, submit, answer):
+    entry = {"ErrorCode": "InternalFailure", "ErrorMessage": "no such bus"}
+    answer(stack.aws.client("events"), put_events={"FailedEntryCount": 1, "Entries": [entry]})
     assert submit()[1] == "no such bus"
 
 
-def test_who_submits_is_the_local_user_where_sts_is_silent(stack, submit, monkeypatch):
-    refuse(stack.aws.client("sts"), "get_caller_identity", monkeypatch)
+def test_who_submits_is_the_local_user_where_sts_is_silent(stack, submit, answer, monkeypatch):
+    answer(stack.aws.client("sts"), get_caller_identity=refused("ServiceUnavailable"))
     monkeypatch.setenv("LOGNAME", "anna")
-    run_id, _ = submit()
+    run_id, __ = submit()
     assert stack.runs.get(run_id)["submitted_by"] == "anna"
 
 
@@ -610,7 +639,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(CONLL.encode() if found else b"")
 
-    def log_message(self, *_):
+    def log_message(self, *__):
         pass
 
 

@@ -23,7 +23,7 @@ def resources(wire: Wire | None) -> tuple[Any, Any, Any]:
     """The tables of runs and models, and an SQS client, that meet the wire, or moto."""
     session = boto3.Session(region_name=REGION)
     if wire:
-        session.events.register("before-send", lambda request, **_: wire.answer(request))
+        session.events.register("before-send", lambda request, **__: wire.answer(request))
     service = session.resource("dynamodb")
     return service.Table("runs"), service.Table("models"), session.client("sqs")
 
@@ -51,11 +51,14 @@ def moto() -> Iterator[tuple[Any, Any, Any]]:
     with mock_aws():
         made = resources(None)
         client = made[0].meta.client
-        text = lambda *names: [{"AttributeName": name, "AttributeType": "S"} for name in names]  # noqa: E731
-        key = lambda *names: [  # noqa: E731
-            {"AttributeName": name, "KeyType": kind}
-            for name, kind in zip(names, ("HASH", "RANGE"), strict=False)
-        ]
+
+        def text(*names):
+            return [{"AttributeName": name, "AttributeType": "S"} for name in names]
+
+        def key(*names):
+            kinds = zip(names, ("HASH", "RANGE"), strict=False)
+            return [{"AttributeName": name, "KeyType": kind} for name, kind in kinds]
+
         index = {
             "IndexName": STATE_INDEX,
             "KeySchema": key("state", "run_id"),
@@ -118,7 +121,7 @@ def call_at_random(chance: random.Random, runs: Runs, models: Models, number: in
         lambda: runs.get_many([*ids, ids[0], "none"]),
         lambda: runs.claim(run_id, cap),
         lambda: runs.release(run_id),
-        lambda: runs.active(),
+        runs.active,
         lambda: runs.annotate(run_id, {state, states.STARTING}, attempt, reason=f"{number}"),
         lambda: runs.annotate(run_id, states.ACTIVE, reason=None, n=number),
         lambda: runs.move(run_id, state, to, attempt, last=ended),
@@ -129,7 +132,7 @@ def call_at_random(chance: random.Random, runs: Runs, models: Models, number: in
         lambda: list(runs.in_state(state, oldest_first=True, page=1)),
         lambda: list(runs.in_state(state, newest=2, prefix=ids[2][:-1])),
         lambda: runs.record_tick(seconds=number),
-        lambda: runs.last_tick(),
+        runs.last_tick,
         lambda: models.next_version("people"),
         lambda: models.register(manifest),
         lambda: models.get("people", manifest["version"]),
@@ -143,7 +146,7 @@ def call_at_random(chance: random.Random, runs: Runs, models: Models, number: in
 def test_the_contracts_calls_give_what_they_give_with_moto(ours, seed, monkeypatch):
     monkeypatch.setattr("nerforge_contract.runs.now", lambda: "2026-03-01T12:00:00.000+00:00")
 
-    def sequence(runs: Any, models: Any, _: Any) -> list[tuple[int, Any]]:
+    def sequence(runs: Any, models: Any, __: Any) -> list[tuple[int, Any]]:
         chance, numbers, new = random.Random(seed), itertools.count(1), ulid.new
         with monkeypatch.context() as patch:
             patch.setattr(ulid, "new", lambda: new(0, next(numbers).to_bytes(10)))
@@ -152,7 +155,7 @@ def test_the_contracts_calls_give_what_they_give_with_moto(ours, seed, monkeypat
     ours_gave = sequence(*ours)
     with moto() as motos:
         assert ours_gave == sequence(*motos)
-    assert len({str(gave) for _, gave in ours_gave}) > 20
+    assert len({str(gave) for __, gave in ours_gave}) > 20
 
 
 # --- what DynamoDB refuses ---
@@ -231,12 +234,12 @@ def test_a_transaction_takes_place_once_a_token(ours):
         "UpdateExpression": "ADD n :n",
         "ExpressionAttributeValues": {":n": 1},
     }
-    for _ in range(2):
+    for __ in range(2):
         client.transact_write_items(TransactItems=[{"Update": add}], ClientRequestToken="t")
     assert ours[0].get_item(Key=KEY)["Item"]["n"] == 1
     add["ExpressionAttributeValues"] = {":n": 2}
-    again = lambda: client.transact_write_items(TransactItems=[{"Update": add}], ClientRequestToken="t")  # noqa: E731
-    assert outcome(again) == "IdempotentParameterMismatchException"
+    again = {"TransactItems": [{"Update": add}], "ClientRequestToken": "t"}
+    assert outcome(lambda: client.transact_write_items(**again)) == "IdempotentParameterMismatchException"
 
 
 # --- SQS ---
@@ -259,8 +262,8 @@ def test_messages_go_as_with_moto(ours):
 
         for body in ("a", "b"):
             yield client.send_message(QueueUrl=url, MessageBody=body)["MD5OfMessageBody"]
-        (_, a), (_, b) = first = bodies(url)
-        yield [body for body, _ in first]
+        (__, a), (__, b) = first = bodies(url)
+        yield [body for body, __ in first]
         yield bodies(url)
         client.delete_message(QueueUrl=url, ReceiptHandle=b)
         yield give_back(a)
@@ -269,7 +272,7 @@ def test_messages_go_as_with_moto(ours):
         yield receipt == a
         yield give_back(receipt)
         yield bodies(url)  # it has been received twice
-        yield [body for body, _ in bodies(dead)]
+        yield [body for body, __ in bodies(dead)]
 
     ours_gave = list(story(ours[2]))
     with moto() as motos:
@@ -283,16 +286,12 @@ def test_sqs_refuses_what_is_too_large_or_no_text_and_does_nothing_with_a_stale_
     assert no_text == "InvalidMessageContents"
     reason = {"reason": {"DataType": "String", "StringValue": "x"}}
     client.send_message(QueueUrl=url, MessageBody="x" * (262_144 - 13), MessageAttributes=reason)
-    larger = lambda: client.send_message(  # noqa: E731
-        QueueUrl=url, MessageBody="x" * (262_144 - 12), MessageAttributes=reason
-    )
-    assert outcome(larger) == "InvalidParameterValue"
+    larger = {"QueueUrl": url, "MessageBody": "x" * (262_144 - 12), "MessageAttributes": reason}
+    assert outcome(lambda: client.send_message(**larger)) == "InvalidParameterValue"
     stale = client.receive_message(QueueUrl=url)["Messages"][0]["ReceiptHandle"]
     client.change_message_visibility(QueueUrl=url, ReceiptHandle=stale, VisibilityTimeout=0)
     fresh = client.receive_message(QueueUrl=url)["Messages"][0]["ReceiptHandle"]
     client.delete_message(QueueUrl=url, ReceiptHandle=stale)  # SQS says yes, and does nothing
     client.change_message_visibility(QueueUrl=url, ReceiptHandle=fresh, VisibilityTimeout=0)
-    again = lambda: client.change_message_visibility(  # noqa: E731
-        QueueUrl=url, ReceiptHandle=fresh, VisibilityTimeout=0
-    )
-    assert outcome(again) == "MessageNotInflight"
+    again = {"QueueUrl": url, "ReceiptHandle": fresh, "VisibilityTimeout": 0}
+    assert outcome(lambda: client.change_message_visibility(**again)) == "MessageNotInflight"

@@ -11,8 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
+from aws_in_memory.wire import Rejected
+from botocore.exceptions import ClientError
 from nerforge_contract import causes, states
 from nerforge_contract.names import message_body
+from support import aws_model
+from tasks import _BAD_REQUEST
 from tick import TickError
 
 
@@ -41,7 +45,7 @@ class At:
 
 def starting(world):
     """Two runs wait for one slot."""
-    runs = [world.submit() for _ in range(2)]
+    runs = [world.submit() for __ in range(2)]
 
     def check():
         for run_id in runs:
@@ -58,7 +62,7 @@ def unusable_messages(world):
     bad = world.submit(retries=None)
 
     def check():
-        assert {body for body, _ in world.dead_letters()} == {"people", message_body(bad)}
+        assert {body for body, __ in world.dead_letters()} == {"people", message_body(bad)}
         assert world.state(bad) == states.FAILED
         assert world.messages() == world.runs.active() == []
 
@@ -179,7 +183,7 @@ def hanging_for_want_of_spot(world):
         assert len(world.ecs.of(run_id)) == 1  # until that one is gone
         world.ecs.stop(task)
         world.tick()
-        _, second = world.ecs.of(run_id)
+        __, second = world.ecs.of(run_id)
         assert second["capacityProviderName"] == "nerforge-cpu"
         run = world.runs.get(run_id)
         assert (run["attempt"], run["retries_used"], "interruptions" in run) == (2, 0, False)
@@ -211,14 +215,14 @@ def throw(error: BaseException) -> Callable[[], None]:
 
 def settle(world) -> None:
     """Let time pass, with a tick now and then; messages out of sight come back."""
-    for _ in range(2):
+    for __ in range(2):
         world.clock.advance(minutes=6)
         world.show_all_messages()
         world.tick()
         assert len(world.ecs.wanted()) <= world.slots
 
 
-READS = ("GetItem", "BatchGetItem", "Query", "DescribeTasks", "ListTasks")
+READS = ("GetItem", "BatchGetItem", "Query", "DescribeContainerInstances", "DescribeTasks", "ListTasks")
 
 
 def calls_of_a_tick(make_world, scenario) -> list[str]:
@@ -268,6 +272,62 @@ def test_a_call_that_fails_or_whose_answer_is_lost_is_made_good_by_the_next_tick
         check()
 
 
+# Codes that say something about the request, or the record, which decides what follows: see test_tick.
+MEANT = {
+    "ConditionalCheckFailedException",
+    "ConflictException",
+    "IdempotentParameterMismatchException",
+    "InvalidParameterException",
+    "TransactionCanceledException",
+}
+OPERATIONS = {
+    "dynamodb": ("GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem", "TransactWriteItems"),
+    "ecs": ("RunTask", "DescribeTasks", "DescribeContainerInstances", "ListTasks", "StopTask"),
+    "sqs": ("ReceiveMessage", "SendMessage", "DeleteMessage"),
+}
+
+
+def errors_of(service: str, operation: str) -> dict[str, int]:
+    """What AWS may answer that says nothing about the run, each with its HTTP status."""
+    model = aws_model.service_model(service).operation_model(operation)
+    codes = aws_model.common_errors(model) | aws_model.own_errors(model)
+    told = MEANT | (_BAD_REQUEST if operation == "RunTask" else set())
+    return {code: aws_model.status_of(model, code) for code in sorted(codes.keys() - told)}
+
+
+@pytest.mark.parametrize(
+    ("service", "operation"),
+    [(service, operation) for service, operations in OPERATIONS.items() for operation in operations],
+)
+def test_whatever_aws_answers_to_a_call_the_next_tick_makes_it_good(make_world, service, operation):
+    calls = {scenario: calls_of_a_tick(make_world, scenario) for scenario in SCENARIOS}
+    scenario, index = next((each, made.index(operation)) for each, made in calls.items() if operation in made)
+    for code, status in errors_of(service, operation).items():
+        world = make_world(slots=1)
+        check = scenario(world)
+        with pytest.raises((TickError, ClientError)):
+            world.tick(around=At(index, throw(Rejected(code, "no", status))))
+
+        settle(world)
+
+        check()
+
+
+@pytest.mark.parametrize("code", sorted(_BAD_REQUEST))
+def test_a_request_that_ecs_cannot_take_ends_the_run(world, code):
+    assert code in aws_model.own_errors(aws_model.service_model("ecs").operation_model("RunTask"))
+    run_id = world.submit()
+    world.ecs.reject(code, "the request is no good")
+
+    world.tick()
+
+    assert world.state(run_id) == states.FAILED
+    assert "the request is no good" in world.reason(run_id)
+    world.clock.advance(minutes=5)
+    world.tick()
+    assert world.runs.active() == []
+
+
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_rival_whose_whole_tick_falls_between_two_calls_does_no_harm(make_world, scenario):
     for index in range(len(calls_of_a_tick(make_world, scenario))):
@@ -284,7 +344,7 @@ def test_a_rival_whose_whole_tick_falls_between_two_calls_does_no_harm(make_worl
 
 def test_four_dispatchers_at_once_never_pass_the_cap_and_start_no_run_twice(make_world):
     world = make_world(slots=3)
-    runs = [world.submit() for _ in range(12)]
+    runs = [world.submit() for __ in range(12)]
     for run_id in runs:
         world.send(message_body(run_id))
     one_call_at_a_time = (

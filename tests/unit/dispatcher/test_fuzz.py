@@ -76,8 +76,8 @@ class Fuzz:
         kinds += [lambda: None, lambda: True]
         if depth:
             kinds += [
-                lambda: [self._value(depth - 1) for _ in range(self._chance.randint(0, 4))],
-                lambda: {self._key(): self._value(depth - 1) for _ in range(self._chance.randint(0, 4))},
+                lambda: [self._value(depth - 1) for __ in range(self._chance.randint(0, 4))],
+                lambda: {self._key(): self._value(depth - 1) for __ in range(self._chance.randint(0, 4))},
             ]
         return self._chance.choice(kinds)()
 
@@ -131,7 +131,7 @@ class Fuzz:
 def runs_in_every_state(world: World, of_each: int) -> dict[str, list[str]]:
     """Runs, by the state they are in; those that are active hold a slot and have a task."""
     made: dict[str, list[str]] = {state: [] for state in states.STATES}
-    for _ in range(of_each):
+    for __ in range(of_each):
         for state in states.STATES:
             run_id = world.record()
             made[state].append(run_id)
@@ -169,10 +169,9 @@ def test_each_message_ends_in_a_run_or_the_dead_letter_queue(
     runs = runs_in_every_state(world, 8)
     before = {run_id: (state, len(world.ecs.of(run_id))) for state, ids in runs.items() for run_id in ids}
     sent = list(Fuzz(runs, random.Random(11)).messages(MESSAGES))
-    for _, body in sent:
+    for __, body in sent:
         world.sqs_service.SendMessage({"QueueUrl": world.queue_url, "MessageBody": body})
-    around = lambda when, _: world.clock.advance(seconds=0.01)  # noqa: E731
-    dispatcher = world.dispatcher(around)
+    dispatcher = world.dispatcher(lambda when, __: world.clock.advance(seconds=0.01))
 
     ticks = 0
     while world.messages():
@@ -185,8 +184,8 @@ def test_each_message_ends_in_a_run_or_the_dead_letter_queue(
             if before[task["startedBy"]][0] == states.QUEUED and task["lastStatus"] == "PROVISIONING":
                 world.begin(task["startedBy"], task)
 
-    bodies = collections.Counter(body for _, body in sent)
-    dead = collections.Counter(body for body, _ in world.dead_letters())
+    bodies = collections.Counter(body for __, body in sent)
+    dead = collections.Counter(body for body, __ in world.dead_letters())
     assert dead <= bodies
     recorded = list(before)
     assert all(names_a_recorded_run(body, recorded) for body in bodies - dead)
@@ -200,6 +199,6 @@ def test_each_message_ends_in_a_run_or_the_dead_letter_queue(
             assert run["state"] == states.RUNNING or run["reason"]
         else:
             assert (run["state"], len(world.ecs.of(run_id))) == (state, tasks)
-    kinds = dict(collections.Counter(kind for kind, _ in sent))
+    kinds = dict(collections.Counter(kind for kind, __ in sent))
     with capsys.disabled():
         print(f"\n{MESSAGES} messages, {kinds}: {dead.total()} dead letters, {ticks} ticks, no error")

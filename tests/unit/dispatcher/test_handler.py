@@ -9,6 +9,7 @@ import dispatcher
 import pytest
 from decisions import Refusal
 from nerforge_contract.errors import UserError
+from support.aws_double import Double
 from tasks import Tasks, client_token
 
 ENVIRONMENT = {
@@ -29,7 +30,7 @@ def environment(monkeypatch, world):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "nerforge-dispatcher")
     session = boto3.Session()
-    session.events.register("before-send", lambda request, **_: world.wire.answer(request))
+    session.events.register("before-send", lambda request, **__: world.wire.answer(request))
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", session)
     dispatcher._dispatcher.cache_clear()
     yield
@@ -112,20 +113,21 @@ def test_no_tasks_no_call(world):
     assert world.wire.calls == []
 
 
-class AnswersWith:
-    """An ECS client whose RunTask gives one answer."""
+class Ecs(Double):
+    """An ECS whose RunTask gives one answer."""
+
+    service = "ecs"
 
     def __init__(self, answer):
-        self.exceptions = SimpleNamespace(ConflictException=KeyError)
-        self.run_task = lambda **_: answer
+        self.do_run_task = lambda **__: answer
 
 
 def test_the_words_of_all_failures_are_kept():
     failures = [{"reason": "RESOURCE:CPU"}, {"reason": "ATTRIBUTE", "detail": "gpu"}]
-    tasks = Tasks(AnswersWith({"tasks": [], "failures": failures}), "c", "f", {})
-    assert tasks.run({}) == Refusal("capacity", "RESOURCE:CPU; ATTRIBUTE: gpu")
+    tasks = Tasks(Ecs({"tasks": [], "failures": failures}), "c", "f", {})
+    assert tasks.run({"taskDefinition": "f"}) == Refusal("capacity", "RESOURCE:CPU; ATTRIBUTE: gpu")
 
 
 def test_an_empty_answer_is_a_refusal():
-    tasks = Tasks(AnswersWith({"tasks": [], "failures": []}), "c", "f", {})
-    assert tasks.run({}) == Refusal("unknown", "no task, and no reason")
+    tasks = Tasks(Ecs({"tasks": [], "failures": []}), "c", "f", {})
+    assert tasks.run({"taskDefinition": "f"}) == Refusal("unknown", "no task, and no reason")

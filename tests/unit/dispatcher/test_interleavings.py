@@ -144,13 +144,16 @@ class Tick:
 
     def _run(self) -> None:
         try:
-            self._dispatcher.tick(lambda: (self._ends - self._clock()).total_seconds())
+            self._dispatcher.tick(self._seconds_left)
         except Killed:
             pass
         except Exception as error:
             self.error = error
         self.over = True
         self._yours.release()
+
+    def _seconds_left(self) -> float:
+        return (self._ends - self._clock()).total_seconds()
 
     def _wait(self, when: str, operation: str) -> None:
         self.at = (when, operation)
@@ -293,7 +296,7 @@ class Interleavings(RuleBasedStateMachine):
         done["sequences"] += 1
         for spot in (True, False, True, False):
             self.submit(messages=1, spot=spot, retries=1, wrong=False)
-        for _ in range(minutes):
+        for __ in range(minutes):
             self.all_goes_well(steps=0)
         if order:
             self.race(order, None)
@@ -320,7 +323,7 @@ class Interleavings(RuleBasedStateMachine):
         resources = {"spot": spot, "memory_mib": None if wrong else 3072}
         run_id = self.world.record(retries=retries, resources=resources, time_limit_minutes=10)
         self.run_ids.append(run_id)
-        for _ in range(messages):
+        for __ in range(messages):
             self.world.send(message_body(run_id))
 
     @precondition(lambda self: self._open())
@@ -373,7 +376,7 @@ class Interleavings(RuleBasedStateMachine):
         """An event calls the dispatcher, which goes some way."""
         tick = self._begin_tick()
         if isinstance(to, int):
-            for _ in range(to):
+            for __ in range(to):
                 if not tick.over:
                     tick.go_on()
         else:
@@ -385,7 +388,7 @@ class Interleavings(RuleBasedStateMachine):
     def go_on(self, which: int, calls: int, fault: str | None) -> None:
         """A tick goes on for some calls; the last of them may meet a fault."""
         tick = pick(self.ticks, which)
-        for _ in range(calls):
+        for __ in range(calls):
             if not tick.over:
                 tick.go_on()
         if not tick.over:
@@ -439,7 +442,7 @@ class Interleavings(RuleBasedStateMachine):
     def task_moves(self, which: int, steps: int) -> None:
         """A task gets an instance, its image and its container; one that was told to stop, stops."""
         task = pick(self.world.ecs.alive(), which)
-        for _ in range(steps):
+        for __ in range(steps):
             self._move(task)
 
     @precondition(lambda self: self.trainers or self.zombies)
@@ -482,7 +485,7 @@ class Interleavings(RuleBasedStateMachine):
         """ECS has no room, or finds something wrong, for the next requests; or has room again."""
         if not times:
             self.world.ecs.next_answers.clear()
-        for _ in range(times):
+        for __ in range(times):
             self.world.ecs.refuse(words)
         self.strange_words += times if words == "NEWS" else 0
 
@@ -507,7 +510,7 @@ class Interleavings(RuleBasedStateMachine):
             self.trainers[task["taskArn"]] = made
 
     def _train(self, trainer: Trainer, steps: int) -> None:
-        for _ in range(steps):
+        for __ in range(steps):
             if trainer.exit_code is None and not trainer.hangs:
                 try:
                     trainer.go_on()

@@ -52,7 +52,7 @@ def carry(world: World, runs: int, throttled: float = 0.0) -> Figures:
     ``throttled``: the share of tries that AWS refuses for now.
     """
     figures, chance = Figures(runs), random.Random(7)
-    submitted = [world.submit() for _ in range(runs)]
+    submitted = [world.submit() for __ in range(runs)]
 
     def around(when: str, operation: str) -> None:
         if when == "before":
@@ -64,7 +64,7 @@ def carry(world: World, runs: int, throttled: float = 0.0) -> Figures:
             figures.most = max(figures.most, len(world.ecs.alive()))
 
     dispatcher = world.dispatcher(around, tries=3)
-    while any(
+    while world.runs.active() or any(
         item["state"]["S"] != states.SUCCEEDED for item in world.run_items.items.values() if "state" in item
     ):
         assert figures.ticks < runs, "it does not end"
@@ -128,10 +128,10 @@ def test_under_throttling_nothing_is_lost(
 
 def test_a_thousand_waiting_runs_are_told_what_they_wait_for(make_world: Callable[..., World]) -> None:
     world = make_world(slots=1)
-    runs = [world.submit() for _ in range(1000)]
-    tick = world.dispatcher(lambda when, _: world.clock.advance(seconds=USUAL_SECONDS / 2)).tick
+    runs = [world.submit() for __ in range(1000)]
+    tick = world.dispatcher(lambda when, __: world.clock.advance(seconds=USUAL_SECONDS / 2)).tick
 
-    for _ in range(2):
+    for __ in range(2):
         ends = world.clock() + datetime.timedelta(seconds=TIME_LIMIT)
         tick(lambda ends=ends: (ends - world.clock()).total_seconds())
 

@@ -113,7 +113,7 @@ def test_a_message_with_no_room_for_the_reason_ends_in_the_dead_letter_queue_wit
 
 
 def test_an_unreadable_message_does_not_fail_a_run_that_has_begun(world):
-    run_id, _ = world.started()
+    run_id, __ = world.started()
     world.send(json.dumps({"run": run_id, "image": "other:1"}))
 
     world.tick()
@@ -193,7 +193,7 @@ def test_a_message_of_a_cancelled_run_is_deleted(world):
 
 
 def test_runs_beyond_the_cap_wait_and_say_for_what(world):
-    runs = [world.submit() for _ in range(5)]
+    runs = [world.submit() for __ in range(5)]
 
     world.tick()
 
@@ -205,7 +205,7 @@ def test_runs_beyond_the_cap_wait_and_say_for_what(world):
 
 
 def test_nothing_is_received_while_no_slot_is_free(world):
-    for _ in range(4):
+    for __ in range(4):
         world.submit()
     world.tick()
     calls = []
@@ -293,7 +293,7 @@ def test_after_a_refusal_ecs_is_asked_again_after_a_minute_and_not_at_each_event
     world.ecs.refuse("RESOURCE:CPU")
     run_id = world.submit()
     world.tick()
-    for _ in range(5):
+    for __ in range(5):
         world.clock.advance(seconds=5)
         world.tick()
     assert len(world.wire.called("RunTask")) == 1
@@ -305,13 +305,13 @@ def test_after_a_refusal_ecs_is_asked_again_after_a_minute_and_not_at_each_event
 
 
 def test_of_many_runs_without_capacity_those_asked_for_least_recently_come_first(world):
-    runs = [world.submit() for _ in range(3)]
-    for _ in runs:
+    runs = [world.submit() for __ in range(3)]
+    for __ in runs:
         world.ecs.refuse("RESOURCE:CPU")
-    world.tick(around=lambda when, _: world.clock.advance(seconds=0.1))
+    world.tick(around=lambda when, __: world.clock.advance(seconds=0.1))
     first = runs[0]
     world.clock.advance(minutes=1)
-    for _ in runs:
+    for __ in runs:
         world.ecs.refuse("RESOURCE:CPU")
     seconds = iter([60, 60, *[5] * 99])  # enough for one
     world.dispatcher().tick(lambda: next(seconds))
@@ -498,7 +498,7 @@ def test_a_task_that_gets_no_spot_instance_is_replaced_once_it_is_gone(world):
 
     world.tick()
 
-    _, second = world.ecs.of(run_id)
+    __, second = world.ecs.of(run_id)
     assert second["capacityProviderName"] == "nerforge-cpu"
     world.ecs.stop(second, 75, stopCode="UserInitiated")  # any later end is an ordinary one
     world.tick()
@@ -618,7 +618,7 @@ def test_an_interruption_uses_up_no_retry(world):
 def test_a_task_that_found_no_instance_is_asked_for_anew_and_the_wait_counts_from_the_start(world):
     run_id = world.submit(retries=0)
     world.tick()
-    for _ in range(3):
+    for __ in range(3):
         world.clock.advance(minutes=20)
         world.ecs.stop(
             world.ecs.of(run_id)[-1], stopCode="TaskFailedToStart", stoppedReason="EMPTY CAPACITY PROVIDER"
@@ -712,7 +712,7 @@ def test_a_cancelled_run_keeps_its_slot_until_its_task_is_gone(world):
 
 
 def test_a_trainer_that_has_succeeded_is_given_time_to_exit(world):
-    run_id, _ = world.started()
+    run_id, __ = world.started()
     world.runs.move(run_id, states.RUNNING, states.SUCCEEDED, ended=world.clock().isoformat())
     world.tick()
     assert world.wire.called("StopTask") == []
@@ -767,7 +767,7 @@ def test_a_slot_whose_run_is_not_recorded_is_freed(world):
 
 
 def test_a_run_without_a_sign_of_life_is_counted_and_says_so(world):
-    run_id, _ = world.started()
+    run_id, __ = world.started()
     world.runs.annotate(run_id, states.RUNNING, reported=world.clock.text())
     world.clock.advance(minutes=31)
 
@@ -807,7 +807,7 @@ def test_each_attempt_has_half_an_hour_to_begin(world):
 
 
 def test_a_tick_records_what_it_did(world):
-    for _ in range(4):
+    for __ in range(4):
         world.submit()
     ended = world.clock.text()
 
@@ -856,7 +856,7 @@ def test_a_run_that_much_younger_ones_have_overtaken_gets_another_message(world)
     world.slots = 1
     lost = world.record()
     world.clock.advance(minutes=61)
-    young, _ = world.submit(), world.submit()
+    young, __ = world.submit(), world.submit()
     world.send("people")  # a message that is no run's shows nothing
 
     world.tick()
@@ -886,8 +886,8 @@ def test_a_run_that_lost_its_message_gets_another(world):
 
 
 def test_a_bad_record_does_not_keep_the_others_from_their_turn(world, capsys):
-    bad, _ = world.started()
-    failed, _ = world.started()
+    bad, __ = world.started()
+    failed, __ = world.started()
     world.table.update_item(Key={"run_id": bad}, UpdateExpression="REMOVE attempt, retries_used")
     for task in world.ecs.wanted():
         world.ecs.stop(task, 1)
@@ -906,16 +906,16 @@ def test_a_bad_record_does_not_keep_the_others_from_their_turn(world, capsys):
 
 
 def test_a_task_arn_that_ecs_cannot_read_does_not_hide_the_other_tasks(world):
-    bad, _ = world.started()
-    runs = [world.started() for _ in range(2)]
+    bad, __ = world.started()
+    runs = [world.started() for __ in range(2)]
     world.table.update_item(
         Key={"run_id": bad}, UpdateExpression="SET task_arn = :x", ExpressionAttributeValues={":x": "x"}
     )
-    for _, task in runs:
+    for __, task in runs:
         world.ecs.stop(task, 1)
     world.clock.advance(minutes=5)
 
     world.tick()
 
-    assert [world.runs.get(run_id)["attempt"] for run_id, _ in runs] == [2, 2]
+    assert [world.runs.get(run_id)["attempt"] for run_id, __ in runs] == [2, 2]
     assert world.runs.get(bad)["attempt"] == 2

@@ -1,9 +1,11 @@
 """Which pipelines the exact engine takes, what is said of the others, and that the comparison can fail."""
 
+import functools
+
 import numpy
 import pytest
 import spacy
-from nerforge_engine.recognizer import recognizer
+from nerforge_engine.recognizer import SpacyRecognizer, recognizer
 from nerforge_engine.selfcheck import TEXTS
 from spacy.language import Language
 from support.ner_models import by_spacy, train
@@ -12,6 +14,12 @@ from support.ner_models import by_spacy, train
 @Language.component("drops_entities")
 def drops_entities(doc):
     doc.ents = []
+    return doc
+
+
+@Language.component("refuses_blanks")
+def refuses_blanks(doc):
+    assert not doc.text.isspace() and doc.text
     return doc
 
 
@@ -46,7 +54,7 @@ def beam(nlp):
 def other_layer(nlp):
     node = next(n for n in nlp.get_pipe("ner").model.walk() if n.name == "layernorm")
     forward = node._func
-    node._func = lambda model, x, is_train: forward(model, x, is_train)
+    node._func = functools.partial(forward)
 
 
 def wider_window(nlp):
@@ -65,7 +73,7 @@ def special_case_with_space(nlp):
 
 def tokenizer_of_ones_own(nlp):
     theirs = nlp.tokenizer
-    nlp.tokenizer = lambda text: theirs(text)
+    nlp.tokenizer = functools.partial(theirs)
 
 
 def word_changed_by_hand(nlp):
@@ -86,7 +94,7 @@ def word_changed_by_hand(nlp):
         (wider_window, "its window is not 1"),
         (token_attribute, "it embeds TAG"),
         (special_case_with_space, "special cases with white space in them"),
-        (tokenizer_of_ones_own, "its tokenizer is a function"),
+        (tokenizer_of_ones_own, "its tokenizer is a partial"),
         (word_changed_by_hand, "given attributes by hand"),
     ],
 )
@@ -158,5 +166,16 @@ def test_an_engine_that_differs_steps_aside(models, monkeypatch):
 def test_an_engine_that_fails_steps_aside(models, monkeypatch):
     from nerforge_engine import exact
 
-    monkeypatch.setattr(exact.ExactRecognizer, "_batch", lambda *_: 1 / 0)
+    monkeypatch.setattr(exact.ExactRecognizer, "_batch", lambda *__: 1 / 0)
     assert "raised ZeroDivisionError" in recognizer(models("english_with_its_own")).reason
+
+
+def test_a_pipeline_is_not_asked_about_blank_texts():
+    nlp = spacy.blank("en")
+    nlp.add_pipe("refuses_blanks")
+    rules(nlp)
+    made = SpacyRecognizer(nlp, "it is the test's")
+    texts = ["", " \n", "Ada", "\t", "of Ada", "\u2003"]
+    found = [[texts[i][e.start : e.end] for e in entities] for i, entities in enumerate(made.entities(texts))]
+    assert found == [[], [], ["Ada"], [], ["Ada"], []]
+    assert made.entities(["", " "]) == [[], []]

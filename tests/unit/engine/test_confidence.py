@@ -46,7 +46,7 @@ def texts(count=40, seed=0):
     """Texts of 0 to 30 words."""
     chosen = random.Random(seed)
     return ["", "Ada", " \n "] + [
-        " ".join(chosen.choices(WORDS, k=chosen.randrange(31))) for _ in range(count)
+        " ".join(chosen.choices(WORDS, k=chosen.randrange(31))) for __ in range(count)
     ]
 
 
@@ -77,7 +77,7 @@ def replayed(nlp, text, temperature):
         total = sum(math.exp(z / temperature) for z in valid.values())
         probability = math.exp(valid[taken] / temperature) / total
         ner.moves.apply_transition(state, taken)
-        move, _, label = taken.partition("-")
+        move, __, label = taken.partition("-")
         if move == "O":
             continue
         if move in "BU":

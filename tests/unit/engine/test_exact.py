@@ -40,8 +40,8 @@ def random_unicode(count):
     ranges = [(32, 127), (32, 127), (160, 0x250), (0x370, 0x530), (0x600, 0x700), (0x4E00, 0x4F00)]
     ranges += [(0x1F300, 0x1F6FF), (0x2000, 0x2070), (0, 32), (0xE000, sys.maxunicode + 1)]
     texts = []
-    for _ in range(count):
-        characters = [chr(chance.randrange(*chance.choice(ranges))) for _ in range(chance.randrange(120))]
+    for __ in range(count):
+        characters = [chr(chance.randrange(*chance.choice(ranges))) for __ in range(chance.randrange(120))]
         spaced = (c if chance.random() < 0.8 else chance.choice([" ", " ", *SPACES]) for c in characters)
         texts.append("".join(spaced))
     return texts
@@ -174,7 +174,7 @@ def test_temperature_changes_scores_and_nothing_else(models):
         (a.score, b.score) for x, y in zip(soft, theirs, strict=True) for a, b in zip(x, y, strict=True)
     ]
     assert all(abs(a - b) < 1e-3 for a, b in scores)
-    assert sum(a.score for x in sharp for a in x) > sum(a for a, _ in scores)
+    assert sum(a.score for x in sharp for a in x) > sum(a for a, __ in scores)
 
 
 def test_what_spacy_refuses_is_refused_alike(pair):
@@ -190,7 +190,7 @@ def test_what_spacy_refuses_is_refused_alike(pair):
 
 
 def test_nothing_in_nothing_out(pair):
-    _, found = pair
+    __, found = pair
     assert found.entities([]) == []
     assert list(found.piecewise("")) == [[]]
     assert found.entities(["", " ", "\n"]) == [[], [], []]
@@ -226,9 +226,9 @@ def test_memory_is_flat_under_words_never_seen(models, monkeypatch):
     found = recognizer(models("english_with_its_own"))
     words = (f"Word{number}xyz" for number in itertools.count())
     sizes = []
-    for _ in range(2):
-        for _ in range(45):
-            found.entities([" ".join(itertools.islice(words, 20)) for _ in range(50)])
+    for __ in range(2):
+        for __ in range(45):
+            found.entities([" ".join(itertools.islice(words, 20)) for __ in range(50)])
         sizes.append(int(Path("/proc/self/statm").read_text().split()[1]))
     assert sizes[1] <= 1.05 * sizes[0]
 
@@ -246,7 +246,7 @@ def test_an_entity_longer_than_any_window(models):
     assert found.engine == "exact", found.reason
     texts = [" ".join(["Ada met Bob in Rome"] * count) for count in (1, 3, 40)]
     theirs = by_spacy(nlp, texts)
-    assert max(end - start for entities in theirs for start, end, _ in entities) > 500
+    assert max(end - start for entities in theirs for start, end, __ in entities) > 500
     assert in_batches(found, texts, 3) == theirs
 
 

@@ -87,9 +87,10 @@ def test_the_login_is_the_token_as_it_comes(client):
 def test_build_is_told_tag_arguments_and_folder(engine, tmp_path):
     said: list[str] = []
     command = [str(engine), "--debug"]
-    ecr.build(command, str(tmp_path), "reg/x:t", ["--build-arg", "BASE=b"], said.append)
+    ecr.build(command, str(tmp_path), "reg/x:t", {"version": "1.2"}, ["--build-arg", "BASE=b"], said.append)
     (call,) = calls(engine)
-    assert call["argv"] == ["--debug", "build", "--tag", "reg/x:t", "--build-arg", "BASE=b", str(tmp_path)]
+    told = ["--tag", "reg/x:t", "--label", "version=1.2", "--build-arg", "BASE=b"]
+    assert call["argv"] == ["--debug", "build", *told, str(tmp_path)]
     assert call["environment"]["DOCKER_BUILDKIT"] == "1"
     assert said == ["first", "build done"]
 

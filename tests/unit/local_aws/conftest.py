@@ -206,7 +206,7 @@ class LocalAws:
         if state == "started":
             own = {"venv": self.venv, "images": self.images.folder, "port": self.port, "docker-host": "none"}
             words += [f"--{name}={value}" for name, value in (own | options).items()]
-        return subprocess.run(words, capture_output=True, text=True)
+        return subprocess.run(words, capture_output=True, text=True, check=False)
 
     def bring(self, state: str, **options: Any) -> bool:
         """Bring it into a state. Returns whether that changed anything."""

@@ -6,6 +6,7 @@ alone.
 """
 
 import json
+import re
 import sys
 import threading
 import time
@@ -56,7 +57,7 @@ class Container:
         self.ended.wait()
         return {"StatusCode": self.code}
 
-    def remove(self, **_):
+    def remove(self, **__):
         pass
 
 
@@ -68,10 +69,10 @@ class Docker:
         self.containers = self
         self.api = self
 
-    def get(self, _):
+    def get(self, __):
         return self.container
 
-    def wait(self, _, timeout):
+    def wait(self, __, timeout):
         return self.container.wait()
 
 
@@ -144,7 +145,7 @@ class Server(BaseHTTPRequestHandler):
         self.send_response(200 if Server.asked > 2 else 503)
         self.end_headers()
 
-    def log_message(self, *_):
+    def log_message(self, *__):
         pass
 
 
@@ -185,7 +186,7 @@ def together():
     first, without_images = task(lastStatus="ACTIVATING"), play_docker()
     asked = []
     ecs._run_task = lambda data: asked.append(data["count"])
-    for _ in range(2):
+    for __ in range(2):
         ecs._prepare_service_images(first, definition, without_images)
     return {"started": asked, "digest": made["deployments"][0].get("_image_digests")}
 
@@ -232,7 +233,7 @@ def failed_deployment():
 def retry():
     """Whether a failed task is replaced at once."""
     replaced = threading.Event()
-    ecs._reconcile_service_tasks = lambda *_: replaced.set()
+    ecs._reconcile_service_tasks = lambda *__: replaced.set()
     service()
     ecs._record_service_task_failure(task(lastStatus="STOPPED"))
     return {"at once": replaced.wait(0.5), "later": replaced.wait(5)}
@@ -242,7 +243,7 @@ def replacement():
     """Whether a service's task that StopTask stopped is replaced."""
     play_docker()
     replaced = threading.Event()
-    ecs._reconcile_service_tasks = lambda *_: replaced.set()
+    ecs._reconcile_service_tasks = lambda *__: replaced.set()
     service(loadBalancers=[])
     task()
     ecs._ACTION_MAP["StopTask"]({"cluster": "c", "task": TASK})
@@ -256,7 +257,7 @@ def client_token():
     ecs._ACTION_MAP["RegisterTaskDefinition"](definition)
 
     def run(**fields):
-        status, _, body = ecs._ACTION_MAP["RunTask"]({"cluster": "c", "taskDefinition": "t", **fields})
+        status, __, body = ecs._ACTION_MAP["RunTask"]({"cluster": "c", "taskDefinition": "t", **fields})
         answer = json.loads(body)
         return answer["tasks"][0]["taskArn"] if status == 200 else answer["__type"]
 
@@ -294,6 +295,34 @@ def endpoint():
     container = {"name": "m", "image": "i"}
     ecs._register_metadata(TASK, CLUSTER, {}, container, "EC2", environment, False, None)
     return environment["AWS_ENDPOINT_URL"]
+
+
+def keys():
+    """What a task behind a bridge, and one on loopback, are told of their role's keys."""
+    container = {"name": "m", "image": "i"}
+    told = {}
+    for where in ("172.17.0.1", "127.0.0.1"):
+        ecs._MINISTACK_HOST = where
+        environment = {}
+        ecs._register_metadata(TASK, CLUSTER, {}, container, "EC2", environment, False, where)
+        told[where] = sorted(name for name in environment if re.search("KEY|CREDENTIALS|TOKEN", name))
+    return told
+
+
+def confined():
+    """Which of the definition's limits Docker is asked for, and the memory: RunTask overrides that."""
+    container = {
+        "name": "m",
+        "image": "i",
+        "user": "10001:10001",
+        "memory": 2048,
+        "readonlyRootFilesystem": True,
+        "linuxParameters": {"capabilities": {"drop": ["ALL"]}},
+    }
+    task(overrides={"containerOverrides": [{"name": "m", "memory": 1024}]})
+    asked = ecs._build_run_kwargs(container, {}, {}, {}, None, False, "id", TASK, None, CLUSTER)
+    names = ("user", "read_only", "cap_drop", "mem_limit")
+    return {name: asked[name] for name in names if name in asked}
 
 
 def ports():

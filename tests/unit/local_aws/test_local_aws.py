@@ -11,7 +11,9 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import UnixStreamServer
+from typing import ClassVar
 
+import local_aws as command
 import pytest
 from processes import identity
 
@@ -242,14 +244,14 @@ def test_a_deep_home_has_its_socket_elsewhere(make_local_aws, tmp_path, wait_unt
 
 
 class Engine(BaseHTTPRequestHandler):
-    """A Docker engine that answers, whose bridge has the loopback address ``bridge``."""
+    """A Docker engine that answers, whose bridge has a loopback address."""
 
-    bridge = "127.0.0.2"
+    bridge: ClassVar = {"Gateway": "127.0.0.2"}
 
     def do_GET(self):
         content = b"OK"
         if self.path == "/networks/bridge":
-            content = json.dumps({"IPAM": {"Config": [{"Gateway": self.bridge}]}}).encode()
+            content = json.dumps({"IPAM": {"Config": [self.bridge]}}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
@@ -258,7 +260,7 @@ class Engine(BaseHTTPRequestHandler):
     def address_string(self):
         return "engine"
 
-    def log_message(self, *_):
+    def log_message(self, *__):
         pass
 
 
@@ -283,11 +285,21 @@ def test_a_docker_engine_takes_the_runner_s_place(own, engine, monkeypatch, name
     assert listening(own.processes().values()) == {f"0100007F:{own.port:04X}", f"0200007F:{own.port:04X}"}
 
 
+def test_a_bridge_without_a_gateway_has_its_subnet_s_first_address(engine, monkeypatch):
+    monkeypatch.setattr(Engine, "bridge", {"Subnet": "127.7.0.0/16"})
+    assert command.task_address(engine) == "127.7.0.1"
+
+
+def test_a_bridge_elsewhere_than_on_this_machine_has_none(engine, monkeypatch):
+    monkeypatch.setattr(Engine, "bridge", {"Subnet": "192.0.2.128/25"})
+    assert command.task_address(engine) == "127.0.0.1"
+
+
 def test_elsewhere_than_on_linux_there_must_be_an_engine(files, tmp_path):
     script = "import sys; sys.platform = 'darwin'; import local_aws; local_aws.main()"
     options = ["--venv=v", "--images=i", "--port=1", "--docker-host=none"]
     words = [sys.executable, "-c", script, "started", f"--home={tmp_path}", *options]
-    failed = subprocess.run(words, cwd=files, capture_output=True, text=True)
+    failed = subprocess.run(words, cwd=files, capture_output=True, text=True, check=False)
     assert failed.returncode == 1
     assert "no Docker engine answers here" in failed.stderr
 

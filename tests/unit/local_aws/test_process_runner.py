@@ -82,7 +82,7 @@ def test_two_containers_serve_on_the_same_port(runner, images, free_port, wait_u
     script = f"import os, socket, sys, time; {listen}; print('up', flush=True); time.sleep(60)"
     image = images.stage("server", "1", *PYTHON, script)
     port = free_port()
-    containers = [runner.run(image, Cmd=[str(port)]) for _ in range(2)]
+    containers = [runner.run(image, Cmd=[str(port)]) for __ in range(2)]
     addresses = {runner.inspect(container)["NetworkSettings"]["IPAddress"] for container in containers}
     assert len(addresses) == 2
     for container in containers:
@@ -176,7 +176,7 @@ def test_an_image_that_is_not_staged_is_docker_s_404(runner, images, reference):
 
 
 def test_a_staged_image_can_be_pulled(runner, images):
-    repository, _, tag = images.stage("tool", "1", "/bin/true").rpartition(":")
+    repository, __, tag = images.stage("tool", "1", "/bin/true").rpartition(":")
     assert runner.ask("POST", f"/images/create?fromImage={repository}&tag={tag}")[0] == 200
     assert runner.ask("GET", f"/images/{repository}:{tag}/json")[1]["RepoTags"] == [f"{repository}:{tag}"]
 
@@ -218,7 +218,7 @@ def test_a_running_container_is_removed_by_force_alone(runner, images, wait_unti
 
 def test_it_leaves_no_zombies(runner, images):
     image = images.stage("tool", "1", "/bin/true")
-    for container in [runner.run(image) for _ in range(5)]:
+    for container in [runner.run(image) for __ in range(5)]:
         runner.wait(container)
     children = Path(f"/proc/{runner.process.pid}/task").glob("*/children")
     pids = " ".join(file.read_text() for file in children).split()

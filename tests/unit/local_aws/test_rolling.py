@@ -36,14 +36,14 @@ class Load:
         self.answers = Counter()
         self._url = url
         self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._ask) for _ in range(connections)]
+        self._threads = [threading.Thread(target=self._ask) for __ in range(connections)]
 
     def __enter__(self):
         for thread in self._threads:
             thread.start()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *__):
         self._over.set()
         for thread in self._threads:
             thread.join()

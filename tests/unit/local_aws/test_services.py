@@ -144,7 +144,7 @@ def test_the_files_of_a_version_are_deleted_and_no_others(local_aws):
     s3.create_bucket(Bucket="pruned")
     for key in ("models/m/1/model.tar.gz", "models/m/1/evaluations/a.json", "models/m/10/model.tar.gz"):
         s3.put_object(Bucket="pruned", Key=key, Body=b"x")
-    for _ in range(2):  # again, as when it was cut short
+    for __ in range(2):  # again, as when it was cut short
         pruning.delete_files(s3, "pruned", {"name": "m", "version": 1})
         left = [item["Key"] for item in s3.list_objects_v2(Bucket="pruned")["Contents"]]
         assert left == ["models/m/10/model.tar.gz"]
@@ -304,7 +304,7 @@ def test_a_client_token_starts_one_task(ecs, local_aws):
     definition = {"name": "once", "image": image, "memory": 100}
     ecs.register_task_definition(family="once", containerDefinitions=[definition])
     request = {"cluster": "c", "taskDefinition": "once", "clientToken": "run-1-attempt-1"}
-    first, second = (ecs.run_task(**request)["tasks"][0]["taskArn"] for _ in range(2))
+    first, second = (ecs.run_task(**request)["tasks"][0]["taskArn"] for __ in range(2))
     assert first == second
     with pytest.raises(ecs.exceptions.ConflictException):
         ecs.run_task(**request, startedBy="another")

@@ -5,6 +5,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import document
 import pytest
 import yaml
 
@@ -43,24 +44,27 @@ def test_the_readme_lists_every_variable_of_the_environment(root: Path):
 
 
 def test_the_changelog_names_every_module(root: Path):
-    changes = (root / "CHANGELOG.md").read_text()
-    assert all(f"`{path.stem}`" in changes for path in (root / "plugins/modules").glob("*.py"))
+    changes = (root / "CHANGELOG.md").read_text().replace("\\", "")
+    modules = [path.stem for path in (root / "plugins/modules").glob("*.py")]
+    assert [name for name in modules if f"\n* nerforge.aws.{name} - " not in changes] == [], (
+        "run make changelog"
+    )
 
 
 def test_the_version_is_one(root: Path):
     collection = yaml.safe_load((root / "galaxy.yml").read_text())["version"]
     assert collection == tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
-    assert re.search(r"^## (\S+?),? ", (root / "CHANGELOG.md").read_text(), re.MULTILINE)[1] == collection
+    changes = (root / "CHANGELOG.md").read_text().replace("\\", "")
+    assert re.search(r"^## v(\S+)$", changes, re.MULTILINE)[1] == collection
 
 
-@pytest.mark.parametrize("document", ["README.md", "playbooks/RUNBOOK.md"])
-def test_links_lead_somewhere(root: Path, document: str):
-    text = (root / document).read_text()
-    links = re.findall(r"\]\((?!https?://)([^)]+)\)", text)
+@pytest.mark.parametrize("path", document.DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path):
+    links = re.findall(r"\]\((?!https?://)([^)]+)\)", path.read_text())
     assert links
     for link in links:
-        path, _, anchor = link.partition("#")
-        target = (root / document).parent / path if path else root / document
+        name, __, anchor = link.partition("#")
+        target = path.parent / name if name else path
         assert target.exists(), link
         assert not anchor or anchor in anchors(target.read_text()), link
 

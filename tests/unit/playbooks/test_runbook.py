@@ -5,7 +5,7 @@ from pathlib import Path
 
 import document
 import pytest
-from nerforge_contract import states
+from nerforge_contract import names, states
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +70,14 @@ def test_tables_are_the_codes(path: Path):
     assert document.filled(text) == text, "run make docs"
 
 
-def test_the_runbook_has_every_table(runbook: str):
-    assert [name for name, table in document.TABLES.items() if f"\n{table}\n" not in runbook] == []
+def test_every_table_stands_in_a_document():
+    text = "".join(path.read_text() for path in document.DOCUMENTS)
+    assert [name for name, table in document.TABLES.items() if f"\n{table}\n" not in text] == []
+
+
+def test_every_environment_variable_is_in_the_table():
+    known = {value for name, value in vars(names).items() if name.startswith("ENV_")}
+    assert {row[0].strip("`") for row in document.environment_variables()} == known
 
 
 def test_every_exit_code_has_a_meaning():

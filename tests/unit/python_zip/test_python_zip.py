@@ -37,6 +37,7 @@ def run(path: Path, sources: list[dict[str, str]], check_mode: bool = False) -> 
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        check=False,
     )
     return ended.returncode, json.loads(ended.stdout)
 

@@ -171,14 +171,14 @@ def test_a_stream_answers_each_line_in_its_place(client):
 
 def test_ids_are_echoed_as_they_came_or_left_out(stub):
     ids = [7, -1, "", "a", "\U0001f30d", 10**200]
-    _, lines = stream(stub, *({"id": each, "text": ""} for each in ids), {"text": "London"})
+    __, lines = stream(stub, *({"id": each, "text": ""} for each in ids), {"text": "London"})
     assert [line.get("id") for line in lines] == [*ids, None]
     assert "id" not in lines[-1]
 
 
 @pytest.mark.parametrize("separator", [b"\n", b"\r\n", b"\n\n  \n"])
 def test_lines_may_end_as_they_like(stub, separator):
-    _, lines = stream(stub, {"text": "London"}, {"text": "ESA"}, b"", separator=separator)
+    __, lines = stream(stub, {"text": "London"}, {"text": "ESA"}, b"", separator=separator)
     assert [line["entities"][0]["text"] for line in lines] == ["London", "ESA"]
 
 
@@ -217,12 +217,12 @@ def test_a_line_that_is_wrong_gets_a_problem_and_the_others_their_answers(stub, 
 
 
 def test_wrong_lines_at_the_end_and_their_ids(stub):
-    _, lines = stream(stub, {"text": ""}, {"id": "x", "text": 1}, {"id": 9})
+    __, lines = stream(stub, {"text": ""}, {"id": "x", "text": 1}, {"id": 9})
     assert [(line.get("line"), line.get("id")) for line in lines] == [(None, None), (2, "x"), (3, 9)]
 
 
 def test_what_is_wrong_before_the_first_answer_is_the_requests_problem(stub):
-    answer, _ = stream(stub, b"", b"{", {"text": "London"})
+    answer, __ = stream(stub, b"", b"{", {"text": "London"})
     assert problem(answer, 400)["detail"] == "Line 2 is not JSON at character 1."
 
 
@@ -230,7 +230,7 @@ def test_a_stream_over_the_limits(stub, monkeypatch):
     body = b" " * (api.MAX_STREAM_BODY + 1)
     problem(stub.simulate_post("/ner", body=body, content_type=api.LINES), 413)
     monkeypatch.setattr("nerforge_server.bodies.MAX_STREAM_TEXTS", 3)
-    _, lines = stream(stub, *[{"text": "London"}] * 9)
+    __, lines = stream(stub, *[{"text": "London"}] * 9)
     assert [line.get("status", 200) for line in lines] == [200, 200, 200, 422]
     assert (lines[-1]["line"], "from here on none" in lines[-1]["detail"]) == (4, True)
 
@@ -243,7 +243,7 @@ class _Bursting(Stub):
         self.error = error
 
     def stream(self, texts):
-        for number, _ in enumerate(list(texts)):
+        for number, __ in enumerate(list(texts)):
             if number == 2:
                 raise self.error
             yield [[]]
@@ -262,7 +262,7 @@ def test_a_stream_that_fails_says_from_which_line_on(error, status, caplog):
 
 
 def test_a_stream_is_counted_and_logged_when_it_has_ended(stub, logged):
-    answer, _ = stream(stub, {"text": "London"}, b"{", {"text": "ESA"})
+    answer, __ = stream(stub, {"text": "London"}, b"{", {"text": "ESA"})
     line = json.loads(logged())
     assert (line["texts"], line["status"], line["id"]) == (2, 200, answer.headers["x-request-id"])
 

@@ -41,7 +41,7 @@ class Recognizer:
         return [[Entity(0, len(text), "ALL", 0.5)] for text in texts if text != "drop"]
 
     def piecewise(self, text):
-        for _ in range(0, len(text), 1000):
+        for __ in range(0, len(text), 1000):
             self.work.append(text[:10])
             self.clock.now += self.pace * 1000
             yield None
@@ -156,7 +156,7 @@ def test_a_long_text_is_taken_by_pieces_in_turn_with_batches_of_short_ones(make,
     inference = make()
     long = Client(inference, ["long" + "a" * 20_000, "and a short one"])
     short = [Client(inference, ["short"])]
-    for _ in range(10):
+    for __ in range(10):
         inference.turn()
         short.append(Client(inference, ["short"]))
     assert stub.work[:5] == [["short"], "longaaaaaa", ["short", "short"], "longaaaaaa", ["short", "short"]]
@@ -175,7 +175,7 @@ def test_long_texts_of_several_requests_advance_side_by_side(make, stub):
 
 def test_beyond_the_open_requests_it_refuses_at_once(make):
     inference = make(open_requests=3)
-    clients = [Client(inference, ["x"]) for _ in range(4)]
+    clients = [Client(inference, ["x"]) for __ in range(4)]
     assert clients[3].error.retry_after == 1
     assert "too many texts are waiting" in clients[3].error.what
     finish(inference)
@@ -252,7 +252,7 @@ def test_the_work_of_a_client_that_is_gone_is_dropped(make, stub):
 def test_a_stream_answers_in_order_and_takes_texts_only_as_they_are_needed(make):
     inference = make()
     taken = itertools.count()
-    texts = ("a" * next(taken) for _ in range(1_000))
+    texts = ("a" * next(taken) for __ in range(1_000))
     stream = inference.stream(texts)
     assert next(taken) == scheduling.STREAM_TEXTS
     first = next(stream)
@@ -286,7 +286,7 @@ def test_a_part_of_a_stream_ends_before_it_takes_too_long(make, stub):
 def test_who_reads_an_answer_slowly_takes_no_place_from_others(make):
     inference = make(open_requests=3)
     streams = []
-    for _ in range(4):
+    for __ in range(4):
         streams.append(inference.stream(["a"] * 64))
         next(streams[-1])  # and the reader takes its time
     assert inference.recognize(["b"])
@@ -296,7 +296,7 @@ def test_a_stream_is_refused_at_once_if_too_much_waits_and_lets_go_when_it_is_le
     inference = make(open_requests=2)
     stream = inference.stream(["a"] * 500)
     next(stream)
-    waiting = [Client(inference, ["c"]) for _ in range(2)]
+    waiting = [Client(inference, ["c"]) for __ in range(2)]
     with pytest.raises(Unavailable):
         inference.stream(["b"])
     for client in waiting:
@@ -308,10 +308,10 @@ def test_a_stream_is_refused_at_once_if_too_much_waits_and_lets_go_when_it_is_le
 
 def test_streams_leave_half_of_the_places_to_other_requests(make):
     inference = make(open_requests=4)
-    streams = [inference.stream(["a"] * 500) for _ in range(2)]
+    streams = [inference.stream(["a"] * 500) for __ in range(2)]
     with pytest.raises(Unavailable):
         inference.stream(["b"])
-    assert [Client(inference, ["c"]).error for _ in range(2)] == [None, None]
+    assert [Client(inference, ["c"]).error for __ in range(2)] == [None, None]
     finish(inference)
     assert len(next(streams[0])) == 64
 
@@ -326,7 +326,7 @@ def test_a_text_that_fails_in_a_stream_is_raised_there(make):
 def test_the_meter_is_told(stub, clock):
     meter = Meter()
     inference = Inference(stub, meter, clock=clock)
-    clients = [Client(inference, ["a" * 10]) for _ in range(scheduling.TURN_TEXTS + 3)]
+    clients = [Client(inference, ["a" * 10]) for __ in range(scheduling.TURN_TEXTS + 3)]
     finish(inference)
     assert meter.batches == [(scheduling.TURN_TEXTS, pytest.approx(64e-4)), (3, pytest.approx(3e-4))]
     assert meter.open == [3, 0]

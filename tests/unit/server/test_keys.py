@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 from nerforge_contract.errors import UserError
 from nerforge_server.keys import Keys
+from support.aws_double import answering, refused
 
 ADA, BOB = "nfk_" + "a" * 43, "nfk_" + "b" * 43
 
@@ -112,9 +113,6 @@ def test_a_secret_of_bytes_is_no_document(aws):
 
 
 def test_a_fault_that_may_pass_is_left_to_the_caller():
-    class Throttled:
-        def get_parameter(self, **_):
-            raise ClientError({"Error": {"Code": "ThrottlingException"}}, "GetParameter")
-
-    with pytest.raises(ClientError):
-        Keys.fetch("/people/keys", Throttled())
+    ssm = boto3.client("ssm")
+    with answering(ssm, get_parameter=refused("ThrottlingException")), pytest.raises(ClientError):
+        Keys.fetch("/people/keys", ssm)

@@ -46,7 +46,7 @@ def test_the_format_is_the_one_that_is_announced():
 def test_all_processes_are_added_up_and_any_of_them_can_tell(metrics):
     for slot in range(3):
         in_a_fork(slot, metrics, lambda slot=slot: [metrics.answered("/ner", "POST", 200, 0.004)] * slot)
-        for _ in range(slot + 1):
+        for __ in range(slot + 1):
             in_a_fork(slot, metrics, lambda: metrics.answered("/ner", "POST", 503, 0.3))
     metrics.replaced()
     in_a_fork(0, metrics, lambda: metrics.entities(["PER", "LOC", "PER"]))
@@ -66,7 +66,7 @@ def test_all_processes_are_added_up_and_any_of_them_can_tell(metrics):
 
 
 def test_who_takes_anothers_place_goes_on_with_its_counts_and_waits_for_nothing(metrics):
-    for _ in range(2):
+    for __ in range(2):
         in_a_fork(
             1,
             metrics,

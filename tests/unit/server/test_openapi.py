@@ -57,6 +57,7 @@ def test_schemathesis_finds_nothing(locked, root, tmp_path):
         stderr=subprocess.STDOUT,
         text=True,
         timeout=120,
+        check=False,
     )
     assert run.returncode == 0, run.stdout
     assert f"Tested: {len(api.OPERATIONS)}" in run.stdout
@@ -68,12 +69,12 @@ def test_the_door_is_where_the_document_says(locked, operation):
     document = json.loads(ask(locked, "GET", "/openapi.json")[2])
     [wanted] = [document["paths"][operation.path][operation.method.lower()]["security"]]
     body = b"Tim" if operation.bodies else b""
-    status, headers, _ = ask(locked, operation.method, operation.path, body, Content_Type="text/plain")
+    status, headers, __ = ask(locked, operation.method, operation.path, body, Content_Type="text/plain")
     assert (status == 401) == bool(wanted) == operation.locked
     assert (headers["WWW-Authenticate"] == 'Bearer realm="nerforge"') == operation.locked
     for key, expected in ((KEY, 200), (KEY[:-1] + "x", 401)):
         authorization = {"Authorization": f"Bearer {key}", "Content_Type": "text/plain"}
-        status, _, _ = ask(locked, operation.method, operation.path, body, **authorization)
+        status, __, __ = ask(locked, operation.method, operation.path, body, **authorization)
         assert status == (expected if operation.locked else 200)
 
 
@@ -119,7 +120,7 @@ def _contents(node):
 
 def test_a_stream_may_be_larger_than_other_bodies(locked):
     padding = (b" " * (1 << 16) + b"\n") * (12 * api.MAX_BODY >> 16)
-    status, _, body = ask(
+    status, __, body = ask(
         locked,
         "POST",
         "/ner",
@@ -142,7 +143,7 @@ def test_a_stream_begins_before_its_last_text_is_done(locked):
         )
         answer = connection.getresponse()
         first = json.loads(answer.readline())
-        _, _, metrics = ask(locked, "GET", "/metrics", Authorization=f"Bearer {KEY}")
+        __, __, metrics = ask(locked, "GET", "/metrics", Authorization=f"Bearer {KEY}")
         rest = [json.loads(line) for line in answer.read().splitlines()]
     assert (answer.status, answer.headers["Content-Type"]) == (200, "application/x-ndjson")
     assert [line["id"] for line in (first, *rest)] == list(range(200))

@@ -130,7 +130,7 @@ def test_each_label_has_its_colour(visit, open_server):
         """all => all.map(each => [
             each.querySelector(".tag").textContent, getComputedStyle(each).backgroundColor])""",
     )
-    assert len({colour for _, colour in colours}) == len({label for label, _ in colours}) == 5
+    assert len({colour for __, colour in colours}) == len({label for label, __ in colours}) == 5
     assert len({tuple(each) for each in colours}) == 5
 
 

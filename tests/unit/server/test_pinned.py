@@ -1,5 +1,6 @@
 """Fetching, checking, unpacking and loading the pinned model; every way in which it can be the wrong one."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -15,6 +16,8 @@ from nerforge_server import fetching, loading, pinned
 from nerforge_server.fetching import Fetched, model_folder, obtain
 from nerforge_server.pinned import Pin
 from nerforge_server.settings import Settings
+from support import aws_model
+from support.aws_double import answering, refused
 
 
 @pytest.fixture
@@ -35,6 +38,33 @@ def test_the_pinned_model_answers(s3, put, settings, tmp_path, manifest):
         (12, 16, "LOC"),
     ]
     assert list(tmp_path.iterdir()) == [model_folder(tmp_path)]
+
+
+MISSING = {"NoSuchBucket", "NoSuchKey"}  # which no waiting mends
+
+
+@pytest.mark.parametrize("code", sorted(set(aws_model.codes("s3", "GetObject")) - MISSING))
+def test_whatever_s3_answers_is_told_and_outlasted(s3, put, settings, tmp_path, manifest, monkeypatch, code):
+    put(s3)
+    monkeypatch.setattr(fetching, "RETRY_SECONDS", (0,))
+    reasons = []
+    with contextlib.ExitStack() as refusing:
+        refusing.enter_context(answering(s3, get_object=refused(code)))
+
+        def tell(reason):
+            reasons.append(reason)
+            refusing.close()
+
+        assert obtain(settings, tmp_path, tell, s3) == Fetched(manifest, None)
+    (reason,) = reasons
+    assert f"S3 does not give the model ({code})" in reason
+
+
+@pytest.mark.parametrize("code", sorted(MISSING))
+def test_what_s3_does_not_have_ends_it_at_once(s3, put, settings, tmp_path, code):
+    put(s3)
+    with answering(s3, get_object=refused(code)):
+        assert "it is not there" in _reason(s3, settings, tmp_path)
 
 
 def test_a_temperature_changes_the_scores_and_nothing_else(s3, put, settings, tmp_path):
@@ -162,6 +192,16 @@ def test_an_archive_with_no_model_in_it(s3, put, environment, tmp_path, manifest
     obtain(Settings.read(environment | {names.ENV_MODEL_SHA256: sha256}), tmp_path, _silent, s3)
     with pytest.raises(UserError, match="people:7: spaCy cannot load it"):
         loading.load(model_folder(tmp_path), "people:7")
+
+
+def test_a_transformer_in_an_image_without_pytorch(tmp_path):
+    (tmp_path / "config.cfg").write_text(
+        '[nlp]\nlang = "en"\npipeline = ["transformer"]\n'
+        '[components]\n[components.transformer]\nfactory = "curated_transformer"\n'
+    )
+    (tmp_path / "meta.json").write_text('{"lang": "en", "spacy_version": ">=3.8"}')
+    with pytest.raises(UserError, match=r"people:7: it has a transformer.* images_transformers: true"):
+        loading.load(tmp_path, "people:7")
 
 
 def test_a_passing_fault_of_s3_is_waited_out(s3, put, settings, tmp_path, monkeypatch):

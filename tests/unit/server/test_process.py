@@ -30,8 +30,8 @@ def test_64_clients_get_what_spacy_finds(shared, spacy_finds):
 
     with ThreadPoolExecutor(64) as pool:
         for number, answers in enumerate(pool.map(client, range(64))):
-            assert [status for status, _, _ in answers] == [200] * 10
-            assert [unscored(body["entities"]) for _, _, body in answers] == right[number::64]
+            assert [status for status, __, __ in answers] == [200] * 10
+            assert [unscored(body["entities"]) for __, __, body in answers] == right[number::64]
 
 
 def test_health_and_short_texts_are_answered_while_long_ones_are_inferred(shared):
@@ -59,7 +59,7 @@ def test_sigterm_answers_what_is_open_and_takes_no_more(server, spacy_finds):
     idle = server.connect()
     assert exchange(idle, "GET", "/health")[0] == 200
     with ThreadPoolExecutor(5) as pool:
-        open_ = [pool.submit(server.request, "POST", "/ner", long) for _ in range(5)]
+        open_ = [pool.submit(server.request, "POST", "/ner", long) for __ in range(5)]
         time.sleep(0.2)  # they have all arrived; together they take more than a second
         assert not any(each.done() for each in open_)
         server.process.send_signal(signal.SIGTERM)
@@ -93,7 +93,7 @@ def test_sigterm_under_steady_load_loses_no_request(server):
             except ConnectionRefusedError:
                 return
             try:
-                status, headers, _ = exchange(connection, "POST", "/ner", {"text": "Tim went to Oslo ."})
+                status, headers, __ = exchange(connection, "POST", "/ner", {"text": "Tim went to Oslo ."})
             except (OSError, http.client.HTTPException) as error:
                 lost.append(repr(error))
                 return
@@ -117,7 +117,7 @@ def test_sigterm_under_steady_load_loses_no_request(server):
 
 
 def test_sigterm_closes_connections_that_say_nothing(server):
-    silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(3)]
+    silent = [socket.create_connection(("127.0.0.1", server.port)) for __ in range(3)]
     silent[1].sendall(b"POST /ner HTTP/1.1\r\nContent-Length: 100\r\n\r\nhalf")
     started = time.monotonic()
     assert server.terminate() == 0
@@ -204,12 +204,12 @@ def test_what_the_http_layer_refuses_is_a_problem_too(shared):
 
 
 def test_a_body_somewhat_over_the_limit_gets_its_refusal_whole(shared):
-    status, _, body = shared.request("POST", "/ner", {"text": "a" * (1 << 21)})
+    status, __, body = shared.request("POST", "/ner", {"text": "a" * (1 << 21)})
     assert (status, body["detail"]) == (413, "The body has more than 1,048,576 bytes.")
 
 
 def test_the_log_has_a_line_a_request_and_no_text(shared):
-    _, headers, _ = shared.request("POST", "/ner", {"text": "Ada Lovelace went to London ."})
+    __, headers, __ = shared.request("POST", "/ner", {"text": "Ada Lovelace went to London ."})
     asked = headers["x-request-id"]
     shared.wait_until(lambda: any(line.get("id") == asked for line in shared.lines()))  # at the turn's end
     line = next(line for line in shared.lines() if line.get("id") == asked)

@@ -54,7 +54,7 @@ class Application:
             self._wait()
         start_response("200 OK", [("Content-Length", str(length)), ("X-Body", str(len(body)))])
         if environ["PATH_INFO"] == "/parts":
-            return (b"x" * 100_000 for _ in range(length // 100_000))
+            return (b"x" * 100_000 for __ in range(length // 100_000))
         return [b"x" * length]
 
     def _wait(self) -> None:
@@ -217,7 +217,7 @@ def test_waitress_is_the_version_that_this_was_written_for():
 def test_an_answer_is_whole_and_the_connection_stays(running, application):
     running.let_go()
     with running.connect() as connection:
-        for _ in range(3):
+        for __ in range(3):
             connection.sendall(GET)
             answer, body = one(connection)
             assert (answer.status, body) == (200, b"xx")
@@ -230,7 +230,7 @@ def test_http_1_0_with_and_without_keep_alive(running):
     [answer] = answers(running.connect(b"GET / HTTP/1.0\r\n\r\n"))
     assert b"Connection: close" in answer
     with running.connect() as connection:
-        for _ in range(2):
+        for __ in range(2):
             connection.sendall(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
             answer, body = one(connection)
             assert (answer.version, answer.getheader("Connection"), body) == (10, "Keep-Alive", b"xx")
@@ -249,7 +249,7 @@ def test_expect_100_continue(running):
     ) as connection:
         assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(b"body")
-        answer, _ = one(connection)
+        answer, __ = one(connection)
         assert (answer.status, answer.getheader("X-Body")) == (200, "4")
 
 
@@ -393,7 +393,7 @@ def test_who_asks_before_it_sends_is_told_at_once_what_its_head_decides(bounded,
 
 
 def test_the_bodies_of_all_requests_together_are_bounded(bounded, application):
-    held = [bounded.connect(upload(b"/", 199_000, 150_000)) for _ in range(3)]
+    held = [bounded.connect(upload(b"/", 199_000, 150_000)) for __ in range(3)]
     bounded.wait_until(lambda: sum(c.held for c in bounded.server._channels.values()) == 450_000)
     [answer] = answers(bounded.connect(upload(b"/", 199_000, 150_000)))
     assert answer.startswith(b"503 ") and b"Retry-After: " in answer
@@ -411,7 +411,7 @@ def test_who_is_refused_while_it_sends_still_gets_the_refusal(running):
     """A close with bytes unread would reset the connection, and the answer would be lost."""
     length = 99_999_999
     with running.connect(upload(b"/", length, 0)) as connection:
-        for _ in range(100):
+        for __ in range(100):
             connection.sendall(b"b" * 65_536)
         answer, body = one(connection)
     assert (answer.status, json.loads(body)["status"]) == (413, 413)
@@ -454,7 +454,7 @@ def test_idle_connections_are_closed_in_the_end_and_only_then(running, monkeypat
 
 
 def test_the_work_of_a_client_that_closes_is_dropped(running, application):
-    for _ in range(3):
+    for __ in range(3):
         running.connect(GET).close()
     running.wait_until(lambda: application.dropped == 3)
     running.wait_until(lambda: not running.server.connections)
@@ -468,7 +468,7 @@ def test_who_does_not_read_an_answer_holds_up_nobody(running, application, monke
         running.let_go()
         running.wait_until(lambda: application.asked == 2)
         monkeypatch.setattr(application, "length", 2)
-        for _ in range(5):
+        for __ in range(5):
             assert is_served(running)
         blocked = [each for each in running.server._channels.values() if each.blocked]
         assert len(blocked) == 2
@@ -495,7 +495,7 @@ def test_who_never_reads_an_answer_is_let_go(running, application, monkeypatch):
 def test_beyond_the_limit_connections_wait_until_one_is_free(running, monkeypatch):
     monkeypatch.setattr(server_module, "CONNECTIONS", 3)
     running.let_go()
-    held = [running.connect(GET) for _ in range(3)]
+    held = [running.connect(GET) for __ in range(3)]
     for connection in held:
         one(connection)
     with running.connect(GET) as late:
@@ -525,7 +525,7 @@ def test_processes_that_share_a_socket_take_the_same_number_of_connections(run, 
             running.server.wake()
             running.wait_until(lambda seat=running.seat: board.held[seat.slot] == 0)
         for count in (31, 62, 93):
-            opened += [both[0].connect() for _ in range(31)]
+            opened += [both[0].connect() for __ in range(31)]
             both[0].wait_until(lambda: sum(each.server.connections for each in both) == count)  # noqa: B023
             assert abs(both[0].server.connections - both[1].server.connections) <= 2
     for connection in opened:
@@ -537,7 +537,7 @@ def test_a_system_without_more_sockets_is_asked_again_later(run, application, mo
     application.go_on = True
     running = run(SeatBesideAnother())
 
-    def no_more(_):
+    def no_more(__):
         raise OSError(errno.EMFILE, "Too many open files")
 
     with monkeypatch.context() as patched:
@@ -552,7 +552,7 @@ def test_a_system_without_more_sockets_is_asked_again_later(run, application, mo
 
 def test_who_is_gone_as_it_is_refused_is_let_go_without_an_error(running, application, caplog):
     """The refusal of the second request is written to a connection that the client has reset meanwhile."""
-    for _ in range(20):
+    for __ in range(20):
         application.go_on = False
         connection = running.connect(GET + b"GARBAGE\r\n\r\nGET")  # so much that the server reads no further
         running.wait_until(lambda: application.asked)
@@ -572,7 +572,7 @@ def test_a_connection_that_waits_to_be_accepted_is_answered(run, application):
     application.go_on = True
     running = run(SeatBesideAnother())
     running.server._listener.accepting = False  # nobody accepts
-    waiting = [running.connect(GET) for _ in range(5)]
+    waiting = [running.connect(GET) for __ in range(5)]
     running.start_drain()
     assert running.join() == 0
     assert [len(answers(connection)) for connection in waiting] == [1] * 5

@@ -92,7 +92,7 @@ def test_who_hangs_is_killed_and_replaced(supervise, tmp_path, monkeypatch):
         _note(tmp_path, seat.slot)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         unblock_signals()
-        for _ in range(600):
+        for __ in range(600):
             time.sleep(0.1)
             if seat.slot:
                 seat.beat(0)
@@ -108,7 +108,7 @@ def test_who_hangs_is_killed_and_replaced(supervise, tmp_path, monkeypatch):
 
 def test_who_ends_as_told_has_not_failed(supervise):
     def work(seat):
-        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+        signal.signal(signal.SIGTERM, lambda *__: os._exit(0))
         return _sleep()
 
     workers = supervise(3, work)
@@ -145,7 +145,7 @@ def test_workers_that_are_killed_are_replaced_and_every_answer_is_right(server, 
             if stop.is_set():
                 return
             try:
-                status, _, body = exchange(connection, "POST", "/ner", {"text": text})
+                status, __, body = exchange(connection, "POST", "/ner", {"text": text})
             except (ConnectionError, http.client.HTTPException):
                 next(cut)
                 connection.close()
@@ -161,7 +161,7 @@ def test_workers_that_are_killed_are_replaced_and_every_answer_is_right(server, 
     for each in clients:
         each.start()
     try:
-        for _ in range(3):
+        for __ in range(3):
             server.wait_until(lambda: len(server.workers()) == 2)
             victim = server.workers()[0]
             time.sleep(0.5)
@@ -201,7 +201,7 @@ def test_as_many_as_told_share_the_model_and_have_one_thread_each(start):
 
 
 def test_connections_spread_evenly(server):
-    connections = [server.connect() for _ in range(40)]
+    connections = [server.connect() for __ in range(40)]
     for connection in connections:
         assert exchange(connection, "GET", "/health")[0] == 200
 
@@ -234,12 +234,12 @@ def test_a_long_text_starves_nobody(start):
                 assert exchange(connection, "POST", "/ner", long)[0] == 200
                 long_seconds.append(time.monotonic() - asked)
 
-    clients = [threading.Thread(target=client) for _ in range(6)]
+    clients = [threading.Thread(target=client) for __ in range(6)]
     for each in clients:
         each.start()
     server.wait_until(lambda: len(long_seconds) >= 6)
     overtaken_by, health_seconds = [], []
-    for _ in range(11):
+    for __ in range(11):
         before = len(long_seconds)
         assert server.request("POST", "/ner", {"text": "Tim left Oslo ."})[0] == 200
         overtaken_by.append(len(long_seconds) - before)

@@ -48,7 +48,7 @@ def test_has_at_least_400_sentences_in_three_parts(parts: Parts) -> None:
 @pytest.mark.parametrize("part", PARTS)
 def test_every_part_has_every_label_of_the_spec(parts: Parts, part: str) -> None:
     assert set(spec.load(SPEC)["labels"]) == LABELS
-    assert {label for _, label in entities(parts[part])} == LABELS
+    assert {label for __, label in entities(parts[part])} == LABELS
 
 
 def test_passes_the_check_of_a_submission_without_a_warning(parts: Parts) -> None:
@@ -77,9 +77,9 @@ def test_spans_are_whole_tokens(examples: list[Example], tokenize: Callable[[str
 
 def test_spans_do_not_overlap_and_hold_no_space_at_their_ends(examples: list[Example]) -> None:
     for example in examples:
-        for start, end, _ in example.spans:
+        for start, end, __ in example.spans:
             assert example.text[start:end] == example.text[start:end].strip() != ""
-        for (_, end, _), (start, _, _) in itertools.pairwise(sorted(example.spans)):
+        for (__, end, __), (start, __, __) in itertools.pairwise(sorted(example.spans)):
             assert end <= start, example.text
 
 

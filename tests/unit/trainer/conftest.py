@@ -30,13 +30,13 @@ class Aws:
     runs: Runs
     models: Models
 
-    def put(self, name: str, content: str | bytes) -> dict[str, str]:
+    def put(self, name: str, content: str | bytes, format: str | None = None) -> dict[str, str]:
         """Upload data; returns the source that a submitted spec has for it."""
         data = content.encode() if isinstance(content, str) else content
         sha256 = hashlib.sha256(data).hexdigest()
         key = names.dataset_key(sha256, PurePosixPath(name).suffix)
         self.s3.put_object(Bucket=BUCKET, Key=key, Body=data)
-        return {"from": name, "key": key, "sha256": sha256, "format": corpus.format_of(name)}
+        return {"from": name, "key": key, "sha256": sha256, "format": format or corpus.format_of(name)}
 
     def start(self, wanted: dict[str, Any], **fields: Any) -> Settings:
         """Submit a spec, with more fields, and claim the run; returns what its first attempt is told."""

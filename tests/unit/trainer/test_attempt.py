@@ -23,6 +23,8 @@ from nerforge_trainer.attempt import Attempt, limit_threads
 from nerforge_trainer.interruption import Interruption
 from nerforge_trainer.watch import Watch
 from spacy.cli.init_config import init_config
+from support import aws_model
+from support.aws_double import answering, refused
 
 
 @pytest.fixture
@@ -156,7 +158,7 @@ def test_a_run_ends_with_a_model_that_finds_entities(aws, attempt, wanted, conll
         "examples": fingerprint,
         "scores": manifest["scores"],
     }
-    assert [right + missed for right, _, missed in counts] == [3] * 32
+    assert [right + missed for right, __, missed in counts] == [3] * 32
     right, spurious, missed = map(sum, zip(*counts, strict=True))
     assert round(2 * right / (2 * right + spurious + missed), 6) == manifest["scores"]["f"]
     card = json.loads(aws.read(names.model_prefix("people", 1) + names.CARD))
@@ -329,6 +331,14 @@ def test_data_that_is_gone_fails_the_run(aws, attempt, wanted):
     assert " is gone. Put that file back there; or submit the spec again" in failure(aws, settings)
 
 
+@pytest.mark.parametrize("code", sorted(set(aws_model.codes("s3", "GetObject")) - {"NoSuchKey"}))
+def test_data_that_s3_does_not_give_is_left_to_another_attempt(aws, attempt, wanted, code):
+    settings = aws.start(wanted)
+    with answering(aws.s3, get_object=refused(code)):
+        assert attempt(settings) == states.EXIT_ERROR
+    assert aws.runs.get(settings.run_id)["state"] == states.RUNNING
+
+
 def test_a_wrong_config_fails_the_run_with_its_section(aws, attempt, wanted):
     del wanted["hyperparameters"]
     settings = aws.start(
@@ -336,6 +346,14 @@ def test_a_wrong_config_fails_the_run_with_its_section(aws, attempt, wanted):
     )
     assert attempt(settings) == states.EXIT_WRONG_INPUT
     assert failure(aws, settings).startswith("config: ")
+
+
+def test_a_transformer_where_the_image_has_none_fails_the_run(aws, attempt, wanted):
+    del wanted["hyperparameters"]
+    settings = aws.start(wanted | {"transformer": aws.put("tiny.tar", b"", format="tar")})
+    assert attempt(settings) == states.EXIT_WRONG_INPUT
+    reason = failure(aws, settings)
+    assert reason.startswith("transformer: the trainer's image was made without PyTorch. Deploy with")
 
 
 def test_a_gpu_where_none_is_fails_the_run(aws, attempt, wanted, monkeypatch):

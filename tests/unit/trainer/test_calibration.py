@@ -70,8 +70,8 @@ def drawn(count, distortion, seed=5):
     """Entities of one to four transitions, as often right as they say, whose logits then are multiplied."""
     numbers = numpy.random.default_rng(seed)
     paths = []
-    for _ in range(count):
-        path = [-numbers.gamma(2, 1.5, numbers.integers(1, 8)) for _ in range(numbers.integers(1, 5))]
+    for __ in range(count):
+        path = [-numbers.gamma(2, 1.5, numbers.integers(1, 8)) for __ in range(numbers.integers(1, 5))]
         paths.append([numpy.append(margins, 0.0) for margins in path])
     right = numbers.random(count) < Judged(paths, numpy.zeros(count)).scores(1.0)
     return Judged([[margins * distortion for margins in path] for path in paths], right.astype(float))
@@ -126,7 +126,7 @@ def nlp():
     nlp.add_pipe("ner")
     examples = [example(nlp, *sentence) for sentence in SENTENCES]
     optimizer = nlp.initialize(lambda: examples)
-    for _ in range(40):
+    for __ in range(40):
         nlp.update(examples, sgd=optimizer)
     return nlp
 

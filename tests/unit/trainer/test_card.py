@@ -124,7 +124,7 @@ def width(svg):
 def test_many_labels_and_nothing_found(trained, usual):
     labels = [f"LABEL{n}" for n in range(40)]
     scores = {label: {"f": 0.0, "p": 0.0, "r": 0.0, "count": 0} for label in labels}
-    counts = [[0] * 41 for _ in range(41)]
+    counts = [[0] * 41 for __ in range(41)]
     assert set(labels) <= set(words(plots.scores({"labels": scores})))
     wide = plots.confusion({"labels": labels, "counts": counts})
     assert set(labels) <= set(words(wide))
@@ -306,7 +306,7 @@ def test_texts_from_right_to_left_turn_no_label_around(visit, trained):
 
 def test_many_labels_are_all_on_the_paper(visit, trained):
     labels = [f"LABEL{n}" for n in range(40)]
-    counts = [[0] * 41 for _ in range(41)]
+    counts = [[0] * 41 for __ in range(41)]
     manifest = trained["manifest"] | {"confusion": {"labels": labels, "counts": counts}}
     page = visit(card_page.page(trained | {"manifest": manifest}), viewport={"width": 720, "height": 1000})
     page.emulate_media(media="print")

@@ -47,10 +47,10 @@ def files(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def saved(checkpoints, folder, step, mark=MARK):
+def saved(checkpoints, folder, step, mark=None):
     """Save a training that has done ``step``."""
     fill(folder, str(step))
-    about = checkpoints.save(folder, mark, step)
+    about = checkpoints.save(folder, mark or MARK, step)
     checkpoints.prune()
     return about
 

@@ -112,7 +112,7 @@ def author():
 def log():
     """spaCy's own account of its steps."""
 
-    def begin(nlp, *_):
+    def begin(nlp, *__):
         nlp.steps = []
         return (
             lambda info: nlp.steps.append(info and (info | {"losses": dict(info["losses"])}))

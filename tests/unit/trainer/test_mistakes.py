@@ -80,7 +80,7 @@ def test_a_mistake_is_shown_whole_however_long_it_is(scored):
     name = "Ada " * 199 + "Ada"
     text = "Rome " * 100 + name + " sings" * 100
     (shown,) = worst([example(text, [(name, "PER")], [])])
-    assert [shown["text"][start:end] for start, end, _ in shown["gold"]] == [name]
+    assert [shown["text"][start:end] for start, end, __ in shown["gold"]] == [name]
 
 
 def test_no_more_than_thirty(scored):

@@ -75,7 +75,7 @@ def test_a_run_that_moved_on_is_told(aws, settings, progress):
 
 def test_a_write_that_aws_refuses_is_passed_over(clock, capsys):
     class Throttled:
-        def annotate(self, *_, **__):
+        def annotate(self, *args, **options):
             raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow"}}, "UpdateItem")
 
     Progress(Throttled(), "run", 1, clock).phase("training")

@@ -19,7 +19,7 @@ class Ner(litserve.LitAPI):
 
     def predict(self, requests: list[list[str]]) -> list[Any]:
         answers = iter(find(self.nlp, [text for texts in requests for text in texts]))
-        return [[next(answers) for _ in texts] for texts in requests]
+        return [[next(answers) for __ in texts] for texts in requests]
 
     def unbatch(self, output: list[Any]) -> list[Any]:
         return output
