@@ -198,6 +198,17 @@ def cut_short():
     raise KeyboardInterrupt
 
 
+def prune_between(stack, prune, models):
+    """Prune with these; to delete a version's files is a step like each of theirs, before and after."""
+
+    def delete(model):
+        models.step()
+        pruning.delete_files(stack.aws.client("s3"), BUCKET, model)
+        models.step()
+
+    return prune(models=models, uses=lambda: pruning.uses(models, None, stack.runs), delete=delete)
+
+
 @pytest.mark.parametrize("step", range(1, 17))
 def test_a_version_that_an_alias_moves_to_meanwhile_is_whole_or_the_move_fails(stack, make, prune, step):
     make("people", 1, 2, 3)
@@ -212,12 +223,7 @@ def test_a_version_that_an_alias_moves_to_meanwhile_is_whole_or_the_move_fails(s
 
     models = Between(stack.models, step, promote)
 
-    def delete(model):
-        models.step()
-        pruning.delete_files(stack.aws.client("s3"), BUCKET, model)
-        models.step()
-
-    gone = prune(models=models, uses=lambda: pruning.uses(models, None, stack.runs), delete=delete)
+    gone = prune_between(stack, prune, models)
     assert recorded(stack) == stored(stack)
     assert stack.models.marked_pruned() == []
     if moved == [True]:
@@ -231,13 +237,8 @@ def test_a_prune_that_was_cut_short_is_finished_by_the_next(stack, make, prune, 
     make("people", 1, 2, 3)
     models = Between(stack.models, step, cut_short)
 
-    def delete(model):
-        models.step()
-        pruning.delete_files(stack.aws.client("s3"), BUCKET, model)
-        models.step()
-
     with pytest.raises(KeyboardInterrupt):
-        prune(models=models, uses=lambda: pruning.uses(models, None, stack.runs), delete=delete)
+        prune_between(stack, prune, models)
     assert set(recorded(stack)) <= set(stored(stack))
     prune(keep=3)
     assert stack.models.marked_pruned() == []
@@ -254,13 +255,8 @@ def test_what_was_begun_is_finished_or_taken_back_even_if_it_has_come_into_use(s
         stack.models.move_alias("people", "production", version, before=version - 1 or None)
     models = Between(stack.models, step, cut_short)
 
-    def delete(model):
-        models.step()
-        pruning.delete_files(stack.aws.client("s3"), BUCKET, model)
-        models.step()
-
     with pytest.raises(KeyboardInterrupt):
-        prune(models=models, uses=lambda: pruning.uses(models, None, stack.runs), delete=delete)
+        prune_between(stack, prune, models)
     stack.models.move_alias("people", "production", 7, before=8, kind=ROLLBACK)
     stack.models.move_alias("people", "production", 6, before=7, kind=ROLLBACK)
     prune(keep=8)
