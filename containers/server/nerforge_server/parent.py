@@ -138,6 +138,7 @@ def run_worker(seat: Seat, listener: socket.socket, loaded: Loaded, metrics: Met
     def stop(*__: object) -> None:
         nonlocal stopping
         stopping = True
+        server.say_farewell()  # before: whoever is told that the server stops is told that it closes
         serving.stop()
         server.wake()
 

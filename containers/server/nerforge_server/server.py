@@ -131,13 +131,17 @@ class Server:
         """Make a waiting `turn` return. May be called from a signal handler."""
         self._listener.trigger.pull_trigger()
 
+    def say_farewell(self) -> None:
+        """Let the answers from now on be the last of their connections. May be called from a signal handler."""
+        self._listener.draining = True
+
     def leave(self) -> None:
         """Accept no more, leaving the listening socket as it is, and let the open connections come to an end.
 
         Each gets `LAST_WORD_SECONDS` for one more request, which a client that keeps connections alive may be
         sending at this moment; the last answer on each says that it closes.
         """
-        self._listener.draining = True
+        self.say_farewell()
         self._listener.accepting = False
         self._next_maintenance = 0.0
 
@@ -149,7 +153,7 @@ class Server:
         `listening.drop_new_connections`.
         """
         give_up = time.monotonic() + DRAIN_SECONDS
-        self._listener.draining = True
+        self.say_farewell()
         self._turn_until(lambda: False, time.monotonic() + HANDSHAKE_SECONDS)
         self._listener.accept_the_last()
         self.leave()

@@ -597,6 +597,16 @@ def test_a_connection_that_comes_as_the_listener_closes_is_refused_not_reset(run
             late.connect(address)
 
 
+def test_an_answer_after_the_farewell_says_that_it_is_the_last(running, application):
+    """A signal finds the loop anywhere: what is answered before the loop drains has to say so already."""
+    application.go_on = True
+    with running.connect() as connection:
+        running.server.say_farewell()
+        connection.sendall(GET)
+        (answer,) = answers(connection)
+        assert b"Connection: close" in answer
+
+
 def test_requests_sent_one_after_the_other_are_all_answered(running, application):
     connection = running.connect(GET * 3)
     running.wait_until(lambda: application.asked)
