@@ -132,7 +132,7 @@ class Server:
         self._listener.trigger.pull_trigger()
 
     def say_farewell(self) -> None:
-        """Let the answers from now on be the last of their connections. May be called from a signal handler."""
+        """Let each answer from now on be the last on its connection. May be called from a signal handler."""
         self._listener.draining = True
 
     def leave(self) -> None:
