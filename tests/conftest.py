@@ -8,8 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # where support and chaos are
 
-from support import paths
-from support.aws_exercised import Exercised
+from support import aws_exercised, paths
 
 paths.put()
 ROOT = paths.ROOT
@@ -31,7 +30,7 @@ for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_REGION
 
 def pytest_configure(config: pytest.Config) -> None:
     """See the product's calls to AWS in every test."""
-    config.pluginmanager.register(Exercised(config))
+    aws_exercised.install(config)
 
 
 @pytest.fixture(scope="session")

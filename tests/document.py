@@ -25,7 +25,8 @@ from nerforge_server import openapi  # noqa: E402
 
 ROOT = paths.ROOT
 GUIDES = tuple(sorted((ROOT / "playbooks" / "guides").glob("*.md")))
-DOCUMENTS = (ROOT / "README.md", ROOT / "playbooks" / "RUNBOOK.md", *GUIDES)
+README = ROOT / "README.md"
+DOCUMENTS = (README, ROOT / "playbooks" / "RUNBOOK.md", *GUIDES)
 ROLES = ("images", "local_aws")  # those whose variables a user may set; playbooks set the others'
 
 # Fields, settings and commands in the code's plain sentences; what is set as code already stays as it is.

@@ -34,7 +34,7 @@ class ActionModule(ControlAction):
         self.say(f"Prices of {table.dated}, {table.region}: {table.source}.")
         region = aws.client("ssm").meta.region_name
         if region != table.region:
-            self.say(f"Those of {region} differ by some ten percent: refresh asks AWS for them.")
+            self.say(f"Those of {region} differ, in some regions by half: refresh asks AWS for them.")
         result: dict[str, Any] = {
             "changed": params["refresh"],
             "prices": {"dated": table.dated, "region": table.region, "source": table.source},

@@ -36,10 +36,9 @@ class ActionModule(ControlAction):
         self.say(f"{label} is trained once more, from its recorded spec and data")
         run_id = reproduction.submit(aws, prefix, deployment, record, spec, self.say)
         run = completion.completed(aws, deployment, run_id, self.say)
-        found = list(reproduction.lines(run["result"]))
-        for line in found:
+        for line in reproduction.lines(run["result"]):
             self.say(line)
         result |= {"run_id": run_id, **run["result"]}
-        if not run["result"]["weights"]:
-            result |= {"failed": True, "msg": f"{'; '.join([run['reason'], *found])}."}
+        if difference := reproduction.difference(run):
+            result |= {"failed": True, "msg": difference}
         return result

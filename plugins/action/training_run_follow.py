@@ -9,13 +9,13 @@ from typing import Any
 
 from ..module_utils.contract.runs import Runs
 from ..modules.training_run_follow import DOCUMENTATION
-from ..plugin_utils import completion, listing
+from ..plugin_utils import completion, listing, reproduction
 from ..plugin_utils.action import ControlAction
 from ..plugin_utils.session import Aws
 
 
 class ActionModule(ControlAction):
-    """Says what happens to a run until it ends; fails if the run does."""
+    """Says what happens to a run until it ends; fails if the run does, or a reproduction differs."""
 
     documentation = DOCUMENTATION
 
@@ -27,4 +27,6 @@ class ActionModule(ControlAction):
             run = completion.completed(aws, published, run_id, self.say, params["interval"])
         except completion.RunFailed as error:
             return {"changed": False, "run": error.run, "failed": True, "msg": str(error)}
+        if difference := reproduction.difference(run):
+            return {"changed": False, "run": run, "failed": True, "msg": difference}
         return {"changed": False, "run": run}

@@ -23,9 +23,9 @@ options:
     type: path
   refresh:
     description:
-      - Whether to ask AWS what the stacks' instance types cost now, on demand and on spot, and to keep that
-        in the runs table. It takes a deployment on AWS, and the permissions C(pricing:GetProducts) and
-        C(ec2:DescribeSpotPriceHistory).
+      - Whether to ask AWS what the stacks' instance types cost now, on demand and on spot, and what load
+        balancers, alarms, addresses and the like do, and to keep that in the runs table. It takes a
+        deployment on AWS, and the permissions C(pricing:GetProducts) and C(ec2:DescribeSpotPriceHistory).
     type: bool
     default: false
   stacks:
@@ -50,7 +50,9 @@ notes:
     200 times that, and all else five times, which are guesses. A minute goes by around the steps."
   - "A run is counted with the whole price of its instance: two that share one are each counted with all of
     it. Its volume, public address and traffic are not."
-  - A region's prices differ from another's by some ten percent, and taxes and free tiers are not counted.
+  - A region's prices differ from another's, by half between some. Taxes and free tiers are not counted, nor
+    is what is billed by use - requests, traffic, logs, and what is stored beyond a GB - and what comes to
+    some cents, such as the logs of Container Insights.
 extends_documentation_fragment:
   - nerforge.aws.deployment
   - amazon.aws.common.modules
@@ -85,7 +87,7 @@ idle:
   elements: dict
   returned: without a spec
   sample:
-    - {when: always, what: load balancer, usd: 16.42}
+    - {when: always, what: load balancer, usd: 16.43}
     - {when: while a model is served, what: "1 m6i.xlarge, for 2 server tasks", usd: 140.16}
 estimate:
   description: What a run of the spec will take and cost, in seconds and USD.

@@ -11,6 +11,7 @@ version_added: 0.1.0
 description:
   - Prints a line when the run's state, reason, phase or progress changes, until it ends.
   - Fails if the run ends otherwise than C(SUCCEEDED), with the run's reason and the last lines of its log.
+  - Fails, as M(nerforge.aws.model_reproduce) does, if the run reproduces a version and the weights differ.
   - It changes nothing; interrupting it leaves the run alone, and it can be followed again.
 options:
   run:

@@ -20,6 +20,11 @@ from ..module_utils.contract.errors import UserError
 Say = Callable[[str], None]
 
 _LAST_LINES = 5
+_MEND = "Mend what its last lines say, and deploy again"
+_BUILDX = (
+    "Install Docker's buildx plugin (Debian, Ubuntu: docker-buildx; Docker's own packages: "
+    "docker-buildx-plugin), and deploy again"
+)
 
 
 def repository_uri(ecr: Any, repository: str) -> str | None:
@@ -72,7 +77,8 @@ def build(
     Raises UserError with the engine's last lines if it fails.
     """
     # The Dockerfiles mount secrets: a Docker of before 23.0 has to be told to use BuildKit for that.
-    environment = os.environ | {"DOCKER_BUILDKIT": "1"}
+    # Attestations hold times: with them the digest would be another at each build.
+    environment = os.environ | {"DOCKER_BUILDKIT": "1", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
     told = [word for name, value in labels.items() for word in ("--label", f"{name}={value}")]
     _run([*engine, "build"], ["--tag", reference, *told, *arguments, context], environment, say)
 
@@ -129,8 +135,9 @@ def _run(command: list[str], arguments: list[str], environment: Mapping[str, str
                 say(line)
                 last.append(line.strip())
     if process.returncode:
+        words = " / ".join(last)
         raise UserError(
-            f"{' '.join(command)} ended with status {process.returncode}, after: {' / '.join(last)}",
+            f"{' '.join(command)} ended with status {process.returncode}, after: {words}",
             arguments[-1],
-            "Mend what its last lines say, and deploy again",
+            _BUILDX if "buildx component is missing" in words else _MEND,
         )

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..module_utils.contract import names, purposes
 from ..module_utils.contract.models import Model
+from ..module_utils.contract.runs import Run
 from . import lineage, queueing
 from .session import Aws
 from .submission import check_capacity
@@ -48,6 +49,16 @@ def submit(
     if asleep:
         say(queueing.unwoken(asleep))
     return run_id
+
+
+def difference(run: Run) -> str | None:
+    """What to say against a run that has SUCCEEDED: its version's weights did not come out again.
+
+    None for one that they did in, and one that does not reproduce.
+    """
+    if purposes.kind(run) != purposes.REPRODUCE or run["result"]["weights"]:
+        return None
+    return f"{'; '.join([run['reason'], *lines(run['result'])])}."
 
 
 def lines(result: dict[str, Any]) -> Iterator[str]:

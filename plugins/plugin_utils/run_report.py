@@ -63,7 +63,7 @@ def _parts(run: Run) -> Iterator[tuple[str, list[str]]]:
     yield "times", [_times(run)]
     if run.get("attempt"):
         yield "attempts", list(_attempts(run))
-    if (cost := run.get("cost")) and cost["usd"] is not None:
+    if (cost := run.get("cost")) and any(each["instance_type"] for each in cost["attempts"]):
         yield "cost", list(_cost(cost))
     if progress := run.get("progress"):
         yield "progress", [_progress(progress)]
@@ -139,7 +139,7 @@ def _cost(cost: dict[str, Any]) -> Iterator[str]:
     """What the run has cost, and each attempt that had an instance."""
     unknown = sum(each["usd"] is None for each in cost["attempts"])
     besides = f", and {many(unknown, 'attempt')} whose price is not known" if unknown else ""
-    yield f"{usd(cost['usd'])}{besides}"
+    yield "not known" if cost["usd"] is None else f"{usd(cost['usd'])}{besides}"
     for each in cost["attempts"]:
         bought = "spot" if each["spot"] else "on demand"
         price = "price not known" if each["usd"] is None else usd(each["usd"])

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a deployment costs a month while nothing trains, by the variables of its stacks.
 
-Each resource that AWS bills by time has a line; what it bills by use alone, such as requests to the bucket,
-costs an idle deployment nothing and has none.
+Each resource that AWS bills by time has a line. What it bills by use, such as requests to the bucket, has
+none: an idle deployment pays nothing for it, or cents, as for the logs of Container Insights.
 """
 
 from __future__ import annotations
@@ -105,6 +105,7 @@ def lines(found: list[Line], training: Variables, prices: Prices) -> Iterator[st
         rows += [(f"{total:.2f}", f"in all{' besides' if when == SERVED else ''}, {when}"), ("", "")]
     yield from table(("USD", "A MONTH"), rows[:-1], WHOLE)
     yield ""
+    yield "Besides come taxes, and what is billed by use: requests, traffic, logs, further storage."
     address = prices.services["public_address_hour"] * HOURS_A_MONTH
     choice = training["network"] if training["vpc"] is None else None
     yield "Ways from the instances to the AWS APIs (network in nerforge_training_variables), USD a month:"

@@ -65,7 +65,7 @@ locals {
       },
       {
         Effect   = "Allow"
-        Action   = ["s3:PutObject"]
+        Action   = ["s3:AbortMultipartUpload", "s3:PutObject"]
         Resource = [for folder in ["checkpoints", "models"] : "${aws_s3_bucket.main.arn}/${folder}/*"]
       },
       {

@@ -1,5 +1,5 @@
-# Container instances let nothing in. They need the APIs of ECS, ECR, S3, DynamoDB, SSM and CloudWatch Logs; the ways
-# there (var.network), a month in us-east-1 in two zones:
+# Container instances let in the load balancer alone. They need the APIs of ECS, ECR, S3, DynamoDB, SSM and CloudWatch
+# Logs; the ways there (var.network), a month in us-east-1 in two zones:
 #   public      0.005 USD an hour for an instance's address: 3.65 for one that runs all month, nothing while none runs
 #   endpoints   102.20 for seven interface endpoints, and 0.01 a GB
 #   nat         73.00 for two NAT gateways with their addresses, and 0.045 a GB
@@ -37,7 +37,7 @@ data "aws_availability_zones" "available" {
 }
 
 resource "aws_vpc" "main" {
-  # checkov:skip=CKV2_AWS_11:flow logs are billed by the GB, mostly of S3's traffic, and the groups let nothing in
+  # checkov:skip=CKV2_AWS_11:flow logs are billed by the GB, mostly of S3's traffic, and only the load balancer is let in
 
   count                = local.own_vpc ? 1 : 0
   cidr_block           = var.vpc_cidr
@@ -54,12 +54,14 @@ resource "aws_default_security_group" "closed" {
 }
 
 resource "aws_subnet" "public" {
+  # checkov:skip=CKV_AWS_130:the container instances' way out, as said above; they let in the load balancer alone
+
   count             = length(local.zones)
   vpc_id            = aws_vpc.main[0].id
   availability_zone = local.zones[count.index]
   cidr_block        = cidrsubnet(var.vpc_cidr, 2, count.index)
 
-  map_public_ip_on_launch = local.with_public_addresses # for the container instances, as said above
+  map_public_ip_on_launch = local.with_public_addresses
 
   tags = { Name = "${var.prefix}-public-${local.zones[count.index]}" }
 }

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.deployment import Deployment, free_port
+from support.deployment import Deployment, fresh
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -16,8 +16,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def chaos_deployment(root: Path) -> Iterator[Deployment]:
-    """A home and a port of its own; what is left, of this campaign or of one that was killed, is removed."""
-    deployment = Deployment(root, root / ".nerforge" / "chaos", free_port(), "chaos")
-    deployment.remove()
-    yield deployment
-    deployment.remove()
+    """A home and a port of its own."""
+    with fresh(root, "chaos") as deployment:
+        yield deployment

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import changelog
 import pytest
-from support.collection import install, run
+from support.collection import bundled, install, run
 
 # Where ansible-test keeps the environments that it makes for its tests: it goes by HOME alone.
 JUDGE_HOME = Path(__file__).resolve().parents[2] / ".nerforge" / "ansible-test"
@@ -37,7 +37,7 @@ def judge_home() -> Path:
     return JUDGE_HOME
 
 
-# In two parts, for two processes: pylint takes longer than all others together.
+# In two parts, for two processes: pylint takes as long as all others together.
 @pytest.mark.parametrize("chosen", [("--test", "pylint"), ("--skip-test", "pylint")], ids=" ".join)
 def test_every_sanity_test_of_ansible_passes(collection: Path, judge_home: Path, chosen: tuple[str, str]):
     assert not list(collection.glob("tests/sanity/ignore*")), "what is wrong is mended, not ignored"
@@ -53,6 +53,14 @@ def test_the_documentation_of_every_plugin_can_be_built(collection: Path, tmp_pa
     pages = {path.name for path in tmp_path.rglob("*_module.rst")}
     modules = {f"{path.stem}_module.rst" for path in (collection / "plugins/modules").glob("*.py")}
     assert pages == modules | {"index_module.rst"}
+
+
+def test_the_documentation_of_every_plugin_is_without_fault(collection: Path):
+    """Its markup and its references, and the pages that are made of it."""
+    # Where git is in charge only what it tracks is looked at, and it does not track the tests' environment.
+    alone = {"GIT_CEILING_DIRECTORIES": str(bundled().parent)}
+    where = {"ANSIBLE_COLLECTIONS_PATH": str(collection.parents[2])}
+    run("antsibull-docs", "lint-collection-docs", "--plugin-docs", ".", cwd=collection, **alone, **where)
 
 
 def test_the_changelog_is_that_of_its_fragments(collection: Path, tmp_path: Path):

@@ -1,19 +1,18 @@
 """A real registry, on loopback."""
 
 import json
-import os
-import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from support.deployment import free_port
 
+from . import debian
+
 START_SECONDS = 30
-MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+MANIFESTS = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json"
 
 
 class Registry:
@@ -28,16 +27,24 @@ class Registry:
     def __init__(self, address: str) -> None:
         self.address = address
 
-    def manifest(self, repository: str, digest: str) -> dict[str, Any]:
+    def manifest(self, repository: str, digest: str) -> bytes:
         """An image's manifest."""
         url = f"http://{self.address}/v2/{repository}/manifests/{digest}"
-        with urllib.request.urlopen(urllib.request.Request(url, headers={"Accept": MANIFEST})) as answer:
-            return json.load(answer)
+        with urllib.request.urlopen(urllib.request.Request(url, headers={"Accept": MANIFESTS})) as answer:
+            return answer.read()
 
 
 @contextmanager
 def registry(folder: Path, environment: Mapping[str, str]) -> Iterator[Registry]:
-    """Debian's docker-registry, with its images below ``folder``."""
+    """Debian's docker-registry, with its images below ``folder``.
+
+    Parameters
+    ----------
+    folder:
+        One that is not there yet.
+    environment:
+        In which Debian's programs run.
+    """
     address = f"127.0.0.1:{free_port()}"
     settings = {
         "version": 0.1,
@@ -46,20 +53,14 @@ def registry(folder: Path, environment: Mapping[str, str]) -> Iterator[Registry]
     }
     folder.mkdir(parents=True)
     (folder / "registry.yml").write_text(json.dumps(settings))
-    with (folder / "registry.log").open("wb") as log:
-        process = subprocess.Popen(
-            ["docker-registry", "serve", folder / "registry.yml"],
-            env=os.environ | environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
+    log = folder / "registry.log"
+    process = debian.start(["docker-registry", "serve", folder / "registry.yml"], environment, log)
     try:
-        _await(address, folder / "registry.log")
+        _await(address, log)
         yield Registry(address)
     finally:
-        process.terminate()
-        process.wait(START_SECONDS)
+        process.kill()  # SIGTERM would have it wait ten seconds for its clients
+        process.wait()
 
 
 def _await(address: str, log: Path) -> None:

@@ -6,21 +6,22 @@ The acts, in order; each builds on the one before:
    digests. Built once more, with nothing kept, their layers are the same. They are small, say what they
    were built from, and have no build tools.
 2. Deploy again: nothing is built, nothing is pushed.
-3. A real registry takes both, and gives them back.
-4. Train the sample, promote it, ask it: while they run, both containers are held to what the task definitions
+3. Train the sample, promote it, ask it: while they run, both containers are held to what the task definitions
    say: an ordinary user, no capabilities and none to gain, a root that cannot be written, a limit of memory.
+4. A real registry takes both images, and gives them back. Meanwhile the server was asked for its health.
 5. Deploy the images from the real registry: the server rolls on to the one from there, and the one before
    ends by SIGTERM.
 6. Destroy: no container and no volume is left.
 """
 
+import hashlib
 import json
 import re
 import resource
 import threading
 import time
-import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -55,24 +56,17 @@ def layers(engine, image: str) -> list[str]:
     return engine.inspect(image)["RootFS"]["Layers"]
 
 
-def built(deployment, engine, name: str) -> str | None:
-    """The reference of an image that the deployment has built, with its tag, or None."""
-    found = engine(
-        "image",
-        "ls",
-        "--format",
-        "{{.Repository}}:{{.Tag}}",
-        "--filter",
-        "label=org.opencontainers.image.version",
-    )
-    prefix = f"127.0.0.1:{deployment.port}/{deployment.prefix}/{name}:"
-    return next((reference for reference in found.split() if reference.startswith(prefix)), None)
+def ours(deployment, name: str) -> str:
+    """The repository of an image that the deployment builds."""
+    return f"127.0.0.1:{deployment.port}/{deployment.prefix}/{name}"
 
 
-def build_again(deployment, engine, name: str, reference: str) -> None:
-    """Build ``again/<name>`` from what ``reference`` was built from, with nothing kept."""
+def build_again(deployment, engine, name: str, reference: str) -> list[str]:
+    """Build once more what ``reference`` was built from, with nothing kept. Returns the layers."""
     context = deployment.images / name / reference.rpartition(":")[2] / "context"
-    engine("build", "--no-cache", *engine.build_arguments, "--tag", f"again/{name}", context)
+    again = f"{ours(deployment, name)}-again"
+    engine("build", "--no-cache", *engine.build_arguments, "--tag", again, context)
+    return layers(engine, again)
 
 
 def wait_until(holds, seconds: float) -> Any:
@@ -87,14 +81,15 @@ def wait_until(holds, seconds: float) -> Any:
 def test_1_deploy_and_build_the_same_layers_again(deployment, engine):
     with ThreadPoolExecutor() as beside:
         deployed = beside.submit(deployment.playbook, "playbooks/deploy.yml")
-        # Once both are built, the deploy waits for a load balancer, mostly.
-        wait_until(lambda: deployed.done() or built(deployment, engine, "server"), 900)
-        references = {name: built(deployment, engine, name) for name in LARGEST}
-        assert all(references.values()), "see what deploy.yml has printed"
-        again = [beside.submit(build_again, deployment, engine, *image) for image in references.items()]
-        for name, build in zip(references, again, strict=True):
-            build.result()
-            assert layers(engine, f"again/{name}") == layers(engine, references[name])
+        again = {}
+        for name in ("trainer", "server"):  # each while the deploy goes on
+            found = wait_until(
+                lambda name=name: engine.images(ours(deployment, name)) or deployed.done(), 900
+            )
+            assert found is not True, "see what deploy.yml has printed"
+            again[found[0]] = beside.submit(build_again, deployment, engine, name, found[0])
+        for reference, build in again.items():
+            assert build.result() == layers(engine, reference)
         assert deployed.result().returncode == 0
 
 
@@ -123,7 +118,7 @@ def test_1_the_image_has_no_build_tools(engine, references, name: str):
 
 
 def test_2_an_unchanged_deploy_builds_and_pushes_nothing(deployment, engine):
-    images = engine("image", "ls", "--quiet", "--no-trunc")
+    images = [engine.inspect(image)["Id"] for image in engine.images(ours(deployment, "*"))]
     began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     ended = deployment.playbook("playbooks/deploy.yml")
     seconds, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -131,47 +126,22 @@ def test_2_an_unchanged_deploy_builds_and_pushes_nothing(deployment, engine):
     assert ended.returncode == 0
     assert "  building " not in ended.stdout
     assert "  pushing " not in ended.stdout
-    assert engine("image", "ls", "--quiet", "--no-trunc") == images
+    assert [engine.inspect(image)["Id"] for image in engine.images(ours(deployment, "*"))] == images
     print(f"unchanged deploy: {seconds:.0f} s, and {work:.0f} s of CPU")
     assert work <= UNCHANGED_SECONDS  # on a machine that has nothing else to do it is much the same
 
 
-@pytest.fixture(scope="module")
-def in_registry(engine, registry, references) -> dict[str, str]:
-    """Both images in the real registry, pushed as the deploy pushes, by their digests."""
-    found = {}
-    for name, reference in references.items():
-        target = f"{registry.address}/mine/{name}"
-        engine("tag", reference, f"{target}:1")
-        ecr.push([*_with_environment(engine)], f"{target}:1", None, print)
-        found[name] = f"{target}@{reference.rpartition('@')[2]}"
-    return found
-
-
-def _with_environment(engine) -> list[str]:
-    return ["env", *(f"{name}={value}" for name, value in engine.environment.items()), engine.command]
-
-
-def test_3_a_real_registry_takes_them_and_gives_them_back(engine, registry, references, in_registry):
-    for name, reference in in_registry.items():
-        repository, __, digest = reference.removeprefix(f"{registry.address}/").partition("@")
-        manifest = registry.manifest(repository, digest)
-        assert manifest["config"]["digest"] == engine.inspect(references[name])["Id"]
-        engine("image", "rm", f"{registry.address}/{repository}:1")  # and with the last tag the digest
-        engine("pull", reference)
-        assert engine.inspect(reference)["Id"] == manifest["config"]["digest"]
-
-
-def confinement(container: dict[str, Any]) -> dict[str, Any]:
+def confinement(engine, container: dict[str, Any]) -> dict[str, Any]:
     """What an engine says that it holds a container to, and what the kernel says of its first process."""
     host = container["HostConfig"]
-    status = Path(f"/proc/{container['State']['Pid']}/status").read_text()
-    kernel = dict(re.findall(r"^(\w+):\t(\S+)", status, re.MULTILINE))
+    kernel = dict(
+        re.findall(r"^(\w+):\t(\S+)", engine("exec", container["Id"], "cat", "/proc/1/status"), re.MULTILINE)
+    )
     return {
         "user": (container["Config"]["User"], kernel["Uid"], kernel["Gid"]),
         "read-only root": host["ReadonlyRootfs"],
         "writable": [mount["Destination"] for mount in container["Mounts"] if mount["RW"]],
-        "capabilities": (host["CapAdd"], host["CapDrop"], kernel["CapEff"], kernel["CapBnd"]),
+        "capabilities": (host["CapAdd"] or [], host["CapDrop"], kernel["CapEff"], kernel["CapBnd"]),
         "no new privileges": (host["SecurityOpt"], kernel["NoNewPrivs"]),
         "init": host["Init"],
         "privileged": host["Privileged"],
@@ -179,11 +149,22 @@ def confinement(container: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def memory_limit(engine, container: dict[str, Any]) -> int:
+    """How many bytes of memory the kernel gives a container, by cgroups of version 2 or 1."""
+    look = "cd /sys/fs/cgroup && cat memory.max 2> /dev/null || cat memory/memory.limit_in_bytes"
+    return int(engine("exec", container["Id"], "sh", "-c", look))
+
+
+def volumes(containers: list[dict[str, Any]]) -> set[str]:
+    """The names of the containers' volumes."""
+    return {mount["Name"] for container in containers for mount in container["Mounts"]}
+
+
 CONFINED = {
     "user": ("10001:10001", "10001", "10001"),
     "read-only root": True,
     "writable": ["/tmp"],
-    "capabilities": (None, ["ALL"], "0" * 16, "0" * 16),
+    "capabilities": ([], ["ALL"], "0" * 16, "0" * 16),
     "no new privileges": (["no-new-privileges"], "1"),
     "init": True,
     "privileged": False,
@@ -191,17 +172,24 @@ CONFINED = {
 }
 
 
-def test_4_train_the_sample_in_a_container(deployment, engine, references, root: Path):
+@pytest.fixture(scope="module")
+def scratch() -> set[str]:
+    """The volumes of the containers that were seen."""
+    return set()
+
+
+def test_3_train_the_sample_in_a_container(deployment, engine, references, scratch, root: Path):
     with ThreadPoolExecutor() as beside:
         trained = beside.submit(deployment.playbook, "playbooks/train.yml", "-e", f"spec={SAMPLE}")
-        found = wait_until(lambda: trained.done() or engine.containers("trainer"), 120)
+        found = wait_until(lambda: engine.containers(deployment.prefix, "trainer") or trained.done(), 120)
         assert found is not True, "the training has ended before its container was seen"
         (trainer,) = found
-        assert confinement(trainer) == CONFINED
+        assert confinement(engine, trainer) == CONFINED
         asked = yaml.safe_load((root / SAMPLE).read_text())["resources"]["memory_mib"]
-        assert trainer["HostConfig"]["Memory"] == asked * MIB
+        assert memory_limit(engine, trainer) == asked * MIB
         assert trainer["Config"]["Image"] == references["trainer"]
         assert trained.result().returncode == 0
+    scratch |= volumes([trainer])
     (run,) = deployment.runs()
     assert run["state"] == "SUCCEEDED"
 
@@ -209,17 +197,17 @@ def test_4_train_the_sample_in_a_container(deployment, engine, references, root:
 class ColdStart(threading.Thread):
     """Looks out for the first new server's container, and asks it until it is ready."""
 
-    def __init__(self, engine) -> None:
+    def __init__(self, deployment, engine) -> None:
         super().__init__(daemon=True)
-        self._engine = engine
-        self._known = {container["Id"] for container in engine.containers("server")}
+        self._servers = lambda: engine.containers(deployment.prefix, "server")
+        self._known = {container["Id"] for container in self._servers()}
         self.seconds: float | None = None
         self.container: dict[str, Any] = {}
         self.start()
 
     def run(self) -> None:
         def new() -> list[dict[str, Any]]:
-            return [found for found in self._engine.containers("server") if found["Id"] not in self._known]
+            return [found for found in self._servers() if found["Id"] not in self._known]
 
         self.container = wait_until(new, 300)[-1]
         began = datetime.fromisoformat(self.container["State"]["StartedAt"])
@@ -227,26 +215,27 @@ class ColdStart(threading.Thread):
         self.seconds = (datetime.now(began.tzinfo) - began).total_seconds()
 
     def _is_ready(self) -> bool:
-        address = self.container["NetworkSettings"]["IPAddress"]
+        (network,) = self.container["NetworkSettings"]["Networks"].values()
         try:
-            with urllib.request.urlopen(f"http://{address}:8080/ready", timeout=5):
+            with urllib.request.urlopen(f"http://{network['IPAddress']}:8080/ready", timeout=5):
                 return True
         except OSError:
             return False
 
 
-def test_4_promote_it_and_ask_the_container(deployment, engine, references):
-    cold = ColdStart(engine)
+def test_3_promote_it_and_ask_the_container(deployment, engine, references, scratch):
+    cold = ColdStart(deployment, engine)
     assert deployment.playbook("playbooks/promote.yml", "-e", "model=space:1").returncode == 0
     cold.join(60)
     print(f"server's container to ready: {cold.seconds:.2f} s")
-    servers = engine.containers("server")
+    servers = engine.containers(deployment.prefix, "server")
     assert len(servers) == int(deployment.parameter("serving/desired_count"))
     for server in servers:
-        assert confinement(server) == CONFINED
-        assert server["HostConfig"]["Memory"] == 2048 * MIB
+        assert confinement(engine, server) == CONFINED
+        assert memory_limit(engine, server) == 2048 * MIB
         assert server["Config"]["Image"] == references["server"]
         assert server["Config"]["Healthcheck"]["Interval"] == 15 * 10**9
+    scratch |= volumes(servers)
     entities = deployment.ask("/ner", SENTENCE.encode())
     assert {"text": "NASA", "tag": "AGENCY"}.items() <= next(
         e for e in entities if e["text"] == "NASA"
@@ -254,17 +243,43 @@ def test_4_promote_it_and_ask_the_container(deployment, engine, references):
     assert deployment.ask("/model")["engine"]
 
 
-def test_4_the_containers_are_healthy(engine):
+@pytest.fixture(scope="module")
+def in_registry(engine, registry, references) -> Iterator[dict[str, str]]:
+    """Both images in the real registry, pushed as the deploy pushes, by their digests."""
+    command = ["env", *(f"{name}={value}" for name, value in engine.environment.items()), engine.command]
+
+    def push(name: str) -> str:
+        target = f"{registry.address}/mine/{name}"
+        engine("tag", references[name], f"{target}:1")
+        ecr.push(command, f"{target}:1", None, print)
+        return f"{target}@{references[name].rpartition('@')[2]}"
+
+    with ThreadPoolExecutor() as both:
+        yield dict(zip(references, both.map(push, references), strict=True))
+    engine.forget(f"{registry.address}/mine/*")
+
+
+def test_4_a_real_registry_takes_them_and_gives_them_back(engine, registry, references, in_registry):
+    for name, reference in in_registry.items():
+        repository, __, digest = reference.removeprefix(f"{registry.address}/").partition("@")
+        assert f"sha256:{hashlib.sha256(registry.manifest(repository, digest)).hexdigest()}" == digest
+        engine("image", "rm", f"{registry.address}/{repository}:1")  # and with the last tag the digest
+        engine("pull", reference)
+        assert engine.inspect(reference)["Id"] == engine.inspect(references[name])["Id"]
+
+
+def test_4_the_containers_are_healthy(deployment, engine):
     def health() -> set[str]:
-        return {server["State"]["Health"]["Status"] for server in engine.containers("server")}
+        servers = engine.containers(deployment.prefix, "server")
+        return {server["State"]["Health"]["Status"] for server in servers}
 
     wait_until(lambda: "starting" not in health(), 60)
     assert health() == {"healthy"}
 
 
 def test_5_roll_on_to_the_image_of_the_real_registry(deployment, engine, in_registry):
-    before = engine.containers("server")
-    cold = ColdStart(engine)
+    before = engine.containers(deployment.prefix, "server")
+    cold = ColdStart(deployment, engine)
     images = json.dumps({"nerforge_images": in_registry})
     assert deployment.playbook("playbooks/deploy.yml", "-e", images).returncode == 0
     cold.join(60)
@@ -287,8 +302,8 @@ def ended(deployment, container: dict[str, Any]) -> int | None:
     return told["exitCode"]
 
 
-def test_6_destroy_leaves_no_container_and_no_volume(deployment, engine):
+def test_6_destroy_leaves_no_container_and_no_volume(deployment, engine, scratch):
+    assert scratch & engine.volumes()
     assert deployment.playbook("playbooks/destroy.yml").returncode == 0
-    label = "label=com.amazonaws.ecs.cluster"
-    wait_until(lambda: not engine("ps", "--all", "--quiet", "--filter", label), 60)
-    assert engine("volume", "ls", "--quiet", "--filter", "dangling=true") == ""
+    wait_until(lambda: not engine.containers(deployment.prefix, "server"), 60)
+    assert not scratch & engine.volumes()

@@ -1,10 +1,11 @@
 """Runs that fine-tune a transformer, from the spec to what a server answers: all but the GPU.
 
-Cases: a BERT, with safetensors, whose artifact a server answers with; a RoBERTa, as PyTorch pickles it; an
-attempt that goes on where another was stopped, and ends with the same bytes; weights of another model; a full
-config with a transformer, and one that asks a hub.
+Cases: a BERT, with safetensors, whose artifact a server answers with; the same with mixed precision; a
+RoBERTa, as PyTorch pickles it; an attempt that goes on where another was stopped, and ends with the same
+bytes; weights of another model; a full config with a transformer, and one that asks a hub.
 """
 
+import contextlib
 import io
 import os
 import signal
@@ -15,6 +16,7 @@ import pytest
 import spacy
 import trainer_account as account
 from nerforge_contract import names, states
+from nerforge_trainer import package
 from nerforge_trainer.attempt import Attempt
 from nerforge_trainer.interruption import Interrupted, Interruption
 from nerforge_trainer.watch import Watch
@@ -77,6 +79,19 @@ def unpacked(content, folder):
     return folder
 
 
+@contextlib.contextmanager
+def serving_two_workers(content, folder):
+    """A server of this artifact, ready."""
+    s3 = serving.AWS(content)
+    server = serving.Server(serving.environment_of(content) | {"NERFORGE_WORKERS": "2"}, s3.url, folder)
+    try:
+        server.wait_ready()
+        yield server
+    finally:
+        server.kill()
+        s3.close()
+
+
 def reason(aws, settings):
     return aws.runs.get(settings.run_id).get("reason")
 
@@ -96,11 +111,7 @@ def test_a_bert_is_fine_tuned_and_served_without_its_archive(aws, start, attempt
     expected = [(entity.text, entity.label_) for entity in nlp(TEXT).ents]
     assert ("Rome", "LOC") in expected
 
-    s3 = serving.AWS(made)
-    environment = serving.environment_of(made) | {"NERFORGE_WORKERS": "2"}
-    server = serving.Server(environment, s3.url, tmp_path / "server")
-    try:
-        server.wait_ready()
+    with serving_two_workers(made, tmp_path / "server") as server:
         status, __, about = server.request("GET", "/model")
         assert (status, about["engine"]) == (200, "spacy")
         texts = [TEXT, " ", "", "\n\n", "word " * 500]
@@ -109,9 +120,23 @@ def test_a_bert_is_fine_tuned_and_served_without_its_archive(aws, start, attempt
             assert status == 200
             found = [[(e["text"], e["tag"]) for e in result["entities"]] for result in answer["results"]]
             assert found[:4] == [expected, [], [], []]
-    finally:
-        server.kill()
-        s3.close()
+
+
+def test_a_pipeline_of_mixed_precision_is_served_on_a_cpu(aws, start, attempt, bert, tmp_path):
+    """One as a trainer on a GPU writes it; on a CPU none trains so."""
+    settings = start(bert)
+    assert attempt(settings) == states.EXIT_DONE, reason(aws, settings)
+    model = unpacked(artifact(aws), tmp_path / "model")
+    expected = [(entity.text, entity.label_) for entity in spacy.load(model)(TEXT).ents]
+    config = spacy.util.load_config(model / "config.cfg")
+    config["components"]["transformer"]["model"]["mixed_precision"] = True
+    config.to_disk(model / "config.cfg")
+    package.pack(model, tmp_path / "model.tar.gz")
+
+    with serving_two_workers((tmp_path / "model.tar.gz").read_bytes(), tmp_path / "server") as server:
+        status, __, answer = server.request("POST", "/ner", {"texts": [TEXT]})
+    assert status == 200
+    assert [(e["text"], e["tag"]) for e in answer["results"][0]["entities"]] == expected != []
 
 
 def test_a_roberta_is_fine_tuned(aws, start, attempt, tmp_path):

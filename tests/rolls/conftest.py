@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.deployment import Deployment, free_port
+from support.deployment import Deployment, fresh
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -15,8 +15,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def rolls_deployment(root: Path) -> Iterator[Deployment]:
-    """A home and a port of its own; what is left, of this run or of one that was killed, is removed."""
-    deployment = Deployment(root, root / ".nerforge" / "rolls", free_port(), "rolls")
-    deployment.remove()
-    yield deployment
-    deployment.remove()
+    """A home and a port of its own."""
+    with fresh(root, "rolls") as deployment:
+        yield deployment

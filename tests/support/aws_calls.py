@@ -1,121 +1,69 @@
-"""The calls to AWS that the product's source makes, and those that tests have made it make.
+"""The calls that boto3 is given in this process, as botocore's events tell of them."""
 
-Each request that a test makes the product send is also checked against the service's model, see `aws_model`.
-"""
-
-import ast
 import functools
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import FrameType
+from typing import Any
 
 import botocore.handlers
-from botocore import xform_name
 from botocore.model import OperationModel
-from support import aws_model
 from support.paths import ROOT
 
 FOLDERS = ("containers", "plugins", "terraform")  # where the product's own Python lies
-TRANSFER = "s3transfer"  # boto3's own calls, from threads of its own, for what `_TRANSFERS` names
+TRANSFER = "s3transfer"  # boto3's managed transfers, which make their calls in threads of their own
 
-_TRANSFERS = {
-    "upload_fileobj": ("put_object", "create_multipart_upload", "upload_part", "complete_multipart_upload"),
-    "download_file": ("head_object", "get_object"),
-}
-_FINDERS = {"get_paginator", "get_waiter"}
-_MAKERS = {"client", "resource"}
+_EVENT = "before-parameter-build"
 
 
-class Call(NamedTuple):
-    """An operation, named as boto3 does, that a file of the product calls."""
+@dataclass(frozen=True)
+class Call:
+    """One call of boto3.
 
-    file: str
-    operation: str
-
-    def __str__(self) -> str:
-        return f"{self.file}: {self.operation}"
-
-
-# --- what the source says ---
-
-
-def in_source(root: Path = ROOT) -> set[Call]:
-    """All calls that the product's source makes, those that boto3's transfers make for it included."""
-    trees = {path: ast.parse(path.read_text()) for path in _sources(root)}
-    services = {name for tree in trees.values() for name in _services(tree)}
-    operations = {name for service in services for name in operations_of(service)}
-    return {
-        call
-        for path, tree in trees.items()
-        for call in calls_of(tree, path.relative_to(root).as_posix(), operations)
-    }
-
-
-def services(root: Path = ROOT) -> set[str]:
-    """The services whose clients the product's source makes."""
-    return {name for path in _sources(root) for name in _services(ast.parse(path.read_text()))}
-
-
-def operations_of(service: str) -> dict[str, OperationModel]:
-    """A service's operations by their names in boto3."""
-    model = aws_model.service_model(service)
-    return {xform_name(name): model.operation_model(name) for name in model.operation_names}
-
-
-def calls_of(tree: ast.AST, file: str, operations: Iterable[str]) -> Iterator[Call]:
-    """The calls in a syntax tree: attributes that are named as one of the operations."""
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Attribute):
-            if isinstance(node, ast.Call) and _name(node.func) in _FINDERS:
-                yield Call(file, ast.literal_eval(node.args[0]))
-        elif node.attr in operations:
-            yield Call(file, node.attr)
-        else:
-            yield from (Call(TRANSFER, operation) for operation in _TRANSFERS.get(node.attr, ()))
-
-
-def _sources(root: Path) -> Iterator[Path]:
-    return (path for folder in FOLDERS for path in sorted((root / folder).rglob("*.py")))
-
-
-def _services(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and _name(node.func) in _MAKERS and node.args:
-            yield from (arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant))
-
-
-def _name(function: ast.expr) -> str:
-    return function.attr if isinstance(function, ast.Attribute) else ""
-
-
-# --- what tests do ---
-
-
-class Recorder:
-    """Notes each call of the product's that goes through botocore, and checks its request.
-
-    Attributes: ``calls``, those seen so far.
+    Parameters
+    ----------
+    service, operation:
+        As botocore and AWS name them: ``dynamodb``, ``GetItem``.
+    parameters:
+        What is sent, of an object's body aside; DynamoDB's types are spelt out.
+    caller:
+        The product's file that makes the call, from the root on, or `TRANSFER`; None where a test does.
     """
 
-    def __init__(self) -> None:
-        self.calls: set[Call] = set()
+    service: str
+    operation: str
+    parameters: Mapping[str, Any]
+    caller: str | None = field(default=None, compare=False)
 
-    def install(self) -> None:
-        """See the calls of every client that is made from now on in this process."""
-        last = botocore.handlers.REGISTER_LAST  # so that it sees what is sent, such as DynamoDB's types
-        botocore.handlers.BUILTIN_HANDLERS.append(("before-parameter-build", self._see, last))
 
-    def _see(self, params: dict[str, Any], model: OperationModel, **__: Any) -> None:
-        caller = _caller()
-        if caller is not None:
-            aws_model.check_request(model, params)
-            self.calls.add(Call(caller, xform_name(model.name)))
+Note = Callable[[Call], None]
+
+
+def listen(client: Any, note: Note) -> Any:
+    """Tell ``note`` of each call of a client, whatever becomes of it; returns the client."""
+    # Last: a resource's own handler turns Python's types into DynamoDB's.
+    client.meta.events.register_last(_EVENT, _telling(note))
+    return client
+
+
+def listen_to_all(note: Note) -> None:
+    """Tell ``note`` of each call of every client that is made from now on in this process."""
+    botocore.handlers.BUILTIN_HANDLERS.append((_EVENT, _telling(note), botocore.handlers.REGISTER_LAST))
+
+
+def _telling(note: Note) -> Callable[..., None]:
+    def tell(params: dict[str, Any], model: OperationModel, **__: Any) -> None:
+        parameters = {name: value for name, value in params.items() if name != "Body"}
+        note(Call(model.service_model.service_name, model.name, parameters, _caller()))
+
+    return tell
 
 
 def _caller() -> str | None:
     """The file of the product that a call comes from; None if it comes from a test."""
-    frame = sys._getframe(2).f_back
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         if found := _project_file(frame.f_code.co_filename):
             return None if found.startswith("tests/") else found

@@ -6,7 +6,7 @@ service's model, so that a double cannot make things up.
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -21,6 +21,7 @@ from support import aws_model
 
 REGION = "us-east-1"
 
+Answer = Callable[[str, dict[str, Any]], dict[str, Any]]  # of an operation, named as AWS does, and a request
 Parsed = tuple[Any, dict[str, Any]]  # the HTTP answer as far as botocore looks at it, and what it says
 
 
@@ -35,7 +36,8 @@ class Double:
     @functools.cached_property
     def client(self) -> BaseClient:
         """The client whose calls are answered here."""
-        made = _session().client(self.service, region_name=REGION, config=Config(signature_version=UNSIGNED))
+        config = Config(signature_version=UNSIGNED)
+        made: BaseClient = _session().client(self.service, region_name=REGION, config=config)
         made.meta.events.register_last("before-parameter-build", _remember)
         made.meta.events.register("before-call", _handler(self.answer))
         return made
@@ -47,7 +49,8 @@ class Double:
 
     def answer(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
         """The answer to a request; ``operation`` is named as AWS does."""
-        return getattr(self, f"do_{xform_name(operation)}")(**request)
+        found: dict[str, Any] = getattr(self, f"do_{xform_name(operation)}")(**request)
+        return found
 
 
 @contextlib.contextmanager
@@ -58,9 +61,7 @@ def answering(client: BaseClient, **answers: Any) -> Iterator[None]:
     """
     events, service = client.meta.events, client.meta.service_model.service_id.hyphenize()
     handlers = {
-        f"before-call.{service}.{client.meta.method_to_api_mapping[name]}": _handler(
-            lambda operation, request, answer=answer: given(answer, request)
-        )
+        f"before-call.{service}.{client.meta.method_to_api_mapping[name]}": _handler(_giving(answer))
         for name, answer in answers.items()
     }
     events.register_last("before-parameter-build", _remember, unique_id=__name__)
@@ -75,18 +76,23 @@ def answering(client: BaseClient, **answers: Any) -> Iterator[None]:
 
 def given(answer: Any, request: dict[str, Any]) -> dict[str, Any]:
     """The answer that is given, got from the function that is, or raised."""
-    answer = answer(**request) if callable(answer) else answer
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
+    found: dict[str, Any] | Exception = answer(**request) if callable(answer) else answer
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 def refused(code: str = "AccessDeniedException", message: str = "no", **fields: Any) -> ClientError:
     """A failure for a double to raise; the operation must be one that can fail so."""
-    return ClientError({"Error": {"Code": code, "Message": message}, **fields}, "")
+    response: Any = {"Error": {"Code": code, "Message": message}, **fields}
+    return ClientError(response, "")
 
 
-def _handler(answer: Callable[[str, dict[str, Any]], dict[str, Any]]) -> Callable[..., Parsed]:
+def _giving(answer: Any) -> Answer:
+    return lambda __, request: given(answer, request)
+
+
+def _handler(answer: Answer) -> Callable[..., Any]:
     """A handler of botocore's event ``before-call``, which answers in the network's place."""
 
     def handle(model: OperationModel, context: dict[str, Any], **__: Any) -> Parsed:
@@ -102,8 +108,8 @@ def _handler(answer: Callable[[str, dict[str, Any]], dict[str, Any]]) -> Callabl
     return handle
 
 
-def _http(status: int, said: dict[str, Any]) -> Parsed:
-    return SimpleNamespace(status_code=status), said | {"ResponseMetadata": {"HTTPStatusCode": status}}
+def _http(status: int, said: Mapping[str, Any]) -> Parsed:
+    return SimpleNamespace(status_code=status), {**said, "ResponseMetadata": {"HTTPStatusCode": status}}
 
 
 def _remember(params: dict[str, Any], context: dict[str, Any], **__: Any) -> None:
@@ -111,5 +117,5 @@ def _remember(params: dict[str, Any], context: dict[str, Any], **__: Any) -> Non
 
 
 @functools.cache  # it has read the models then
-def _session() -> boto3.Session:
+def _session() -> Any:  # whose types know `client` by each service's name, and by no other
     return boto3.Session(botocore_session=botocore.session.get_session())

@@ -1,37 +1,66 @@
-"""A pytest plugin: all unit tests together must have made the product send each call that it can make."""
+"""A pytest plugin: the product's calls to AWS are ones that AWS would take, and all of them are made.
 
+A test fails in which the product sends what AWS would refuse; and all unit tests together must have made the
+product send each call that it can make.
+"""
+
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import aws_calls
-from support.aws_calls import Call
+from botocore import xform_name
+from support import aws_call_sites, aws_model
+from support.aws_call_sites import Site
+from support.aws_calls import Call, listen_to_all
 from support.paths import ROOT
 
-_KEY = "aws_calls"  # in what a worker of xdist hands back
+_KEY = "aws_call_sites"  # in what a worker of xdist hands back
 
 
 class Exercised:
-    """Collects the calls of this process, or of xdist's workers, and compares them with the source's."""
+    """Sees the product's calls in this process, and in the end those that xdist's workers have seen.
+
+    Attributes: ``sites``, where they were made.
+    """
 
     def __init__(self, config: pytest.Config) -> None:
+        self.sites: set[Site] = set()
         self._config = config
-        self._recorder = aws_calls.Recorder()
-        self._recorder.install()
         self._complaints: list[str] = []
+        self._refused: list[str] = []
+
+    def see(self, call: Call) -> None:
+        """Take note of a call, if it is one of the product's."""
+        if call.caller is None:
+            return
+        self.sites.add(Site(call.caller, xform_name(call.operation)))
+        operation = aws_model.service_model(call.service).operation_model(call.operation)
+        try:
+            aws_model.check_request(operation, call.parameters)
+        except AssertionError as error:  # which the product might take for one of AWS's
+            self._refused.append(f"{call.caller}: {error}")
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self) -> Generator[None, object, object]:
+        """Run a test; fail it if the product has sent what AWS would not take."""
+        try:
+            return (yield)
+        finally:
+            refused, self._refused = self._refused, []
+            assert not refused, "\n".join(refused)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """A worker of xdist has ended."""
-        calls = getattr(node, "workeroutput", {}).get(_KEY, ())
-        self._recorder.calls |= {Call(*call) for call in calls}
+        self.sites |= {Site(*site) for site in getattr(node, "workeroutput", {}).get(_KEY, ())}
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """All tests have run."""
         if hasattr(self._config, "workeroutput"):
-            self._config.workeroutput[_KEY] = [tuple(call) for call in self._recorder.calls]
+            self._config.workeroutput[_KEY] = [tuple(site) for site in self.sites]
         elif exitstatus == pytest.ExitCode.OK and _is_complete(self._config):
-            self._complaints = complaints(aws_calls.in_source(), self._recorder.calls)
+            self._complaints = complaints(aws_call_sites.in_source(), self.sites)
             if self._complaints:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -43,11 +72,18 @@ class Exercised:
                 terminalreporter.line(line)
 
 
-def complaints(written: set[Call], seen: set[Call]) -> list[str]:
-    """What is wrong where the source has some calls, and tests have seen some."""
+def install(config: pytest.Config) -> None:
+    """See the product's calls in every test."""
+    exercised = Exercised(config)
+    config.pluginmanager.register(exercised)
+    listen_to_all(exercised.see)
+
+
+def complaints(written: set[Site], seen: set[Site]) -> list[str]:
+    """What is wrong where the source has some call sites, and tests have seen calls from some."""
     return [
-        *(f"{call}: no test makes this call" for call in sorted(written - seen)),
-        *(f"{call}: made, but not found in the source" for call in sorted(seen - written)),
+        *(f"{site}: no test makes this call" for site in sorted(written - seen)),
+        *(f"{site}: made, but not found in the source" for site in sorted(seen - written)),
     ]
 
 

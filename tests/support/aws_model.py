@@ -6,11 +6,19 @@ bounds are checked too, which the models also have.
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import botocore.session
-from botocore.model import OperationModel, ServiceModel, Shape
+from botocore.model import (
+    ListShape,
+    MapShape,
+    OperationModel,
+    ServiceModel,
+    Shape,
+    StringShape,
+    StructureShape,
+)
 from botocore.validate import ParamValidator
 
 # What any operation may fail with, by protocol: the services' pages "Common errors", S3's "Error responses".
@@ -127,29 +135,33 @@ def status_of(operation: OperationModel, code: str) -> int:
     return int(code) if code.isdecimal() else _STATUS.get(common[code], 400)
 
 
-def check_request(operation: OperationModel, request: dict[str, Any]) -> None:
+def check_request(operation: OperationModel, request: Mapping[str, Any]) -> None:
     """Raise AssertionError if AWS would not take a request that botocore sends."""
     if operation.input_shape is not None:
         _check_values(f"the request of {operation.name}", operation.input_shape, request)
 
 
-def check_answer(operation: OperationModel, answer: dict[str, Any]) -> None:
+def check_unsent(service: str, operation: str, request: Mapping[str, Any]) -> None:
+    """Raise AssertionError if AWS would not take a request that botocore has not looked at."""
+    model = service_model(service).operation_model(operation)
+    _check(f"the request of {operation}", model.input_shape, request)
+
+
+def check_answer(operation: OperationModel, answer: Mapping[str, Any]) -> None:
     """Raise AssertionError if AWS would not answer so."""
-    what = f"the answer of {operation.name}"
-    if operation.output_shape is None:
-        assert not answer, f"{what} has no members"
-    else:
-        check(what, operation.output_shape, answer)
+    _check(f"the answer of {operation.name}", operation.output_shape, answer)
 
 
-def check(what: str, shape: Shape, value: dict[str, Any]) -> None:
-    """Raise AssertionError, which names ``what`` it is, if a value is not of this shape."""
+def _check(what: str, shape: StructureShape | None, value: Mapping[str, Any]) -> None:
+    if shape is None:
+        assert not value, f"{what} has no members"
+        return
     report = ParamValidator().validate(value, shape)
     assert not report.has_errors(), f"{what}: {report.generate_report()}"
     _check_values(what, shape, value)
 
 
-def _check_values(what: str, shape: Shape, value: dict[str, Any]) -> None:
+def _check_values(what: str, shape: Shape, value: Mapping[str, Any]) -> None:
     wrong = list(_complaints(value, shape, ""))
     assert not wrong, f"{what}: {'; '.join(wrong)}"
 
@@ -157,20 +169,20 @@ def _check_values(what: str, shape: Shape, value: dict[str, Any]) -> None:
 def _complaints(value: Any, shape: Shape, where: str) -> Iterator[str]:
     """What the model forbids and botocore lets pass."""
     most = shape.metadata.get("max")
-    if shape.type_name == "structure":
+    if isinstance(shape, StructureShape):
         for name, member in shape.members.items():
-            if value.get(name) is not None and not getattr(shape, "is_document_type", False):
+            if value.get(name) is not None and not shape.is_document_type:
                 yield from _complaints(value[name], member, f"{where}.{name}")
-    elif shape.type_name == "list":
+    elif isinstance(shape, ListShape):
         if most is not None and len(value) > most:
             yield f"{where} has {len(value)} members of at most {most}"
         for index, member in enumerate(value):
             yield from _complaints(member, shape.member, f"{where}[{index}]")
-    elif shape.type_name == "map":
+    elif isinstance(shape, MapShape):
         for key, member in value.items():
             yield from _complaints(key, shape.key, f"{where}, the key")
             yield from _complaints(member, shape.value, f"{where}.{key}")
-    elif shape.type_name == "string":
+    elif isinstance(shape, StringShape):
         if shape.enum and value not in shape.enum:
             yield f"{where} is {value!r}, none of {', '.join(shape.enum)}"
         if most is not None and len(value) > most:

@@ -23,7 +23,7 @@ def install(folder: Path) -> Path:
     run("ansible-galaxy", "collection", "install", artifact, *options, cwd=folder)
     namespaces = folder / "ansible_collections"
     for namespace in ("amazon", "community"):
-        (namespaces / namespace).symlink_to(_bundled() / namespace)
+        (namespaces / namespace).symlink_to(bundled() / namespace)
     collection = namespaces / "nerforge" / "aws"
     shutil.copy(ROOT / "galaxy.yml", collection)  # antsibull-changelog asks for it
     return collection
@@ -48,7 +48,7 @@ def run(program: str, *arguments: str | Path, cwd: Path, **environment: str) -> 
     return done.stdout
 
 
-def _bundled() -> Path:
+def bundled() -> Path:
     """The collections that come with the package ansible."""
     import ansible_collections
 

@@ -1,11 +1,13 @@
 """A deployment on an embedded AWS of its own, made and driven by the playbooks a user runs."""
 
+import contextlib
 import json
 import os
 import shutil
 import socket
 import subprocess
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,22 @@ def free_port() -> int:
     """A port of 127.0.0.1 that nothing listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def fresh(root: Path, name: str) -> Iterator["Deployment"]:
+    """A deployment of this name, with a home of this name and a port of its own.
+
+    Whatever is left in the home, of these tests or of some that were killed, is removed.
+    """
+    deployment = Deployment(root, root / ".nerforge" / name, free_port(), name)
+    deployment.remove()
+    try:
+        yield deployment
+    finally:
+        deployment.remove()
 
 
 @dataclass
@@ -113,7 +130,8 @@ class Deployment:
 
     def client(self, service: str) -> Any:
         """A client of the embedded AWS."""
-        return boto3.client(service, endpoint_url=self.endpoint)
+        make: Any = boto3.client  # its types know it by each service's name, and by no other
+        return make(service, endpoint_url=self.endpoint)
 
     def table(self, name: str) -> Any:
         """A DynamoDB table of the embedded AWS."""
@@ -121,7 +139,9 @@ class Deployment:
 
     def parameter(self, path: str) -> str:
         """What a stack published."""
-        return self.client("ssm").get_parameter(Name=f"/{self.prefix}/{path}")["Parameter"]["Value"]
+        found = self.client("ssm").get_parameter(Name=f"/{self.prefix}/{path}")
+        value: str = found["Parameter"]["Value"]
+        return value
 
     def ask(self, path: str, body: bytes | None = None, kind: str = "text/plain") -> Any:
         """The JSON that the served model answers."""
@@ -132,7 +152,8 @@ class Deployment:
         headers = {"Content-Type": kind} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
         request = urllib.request.Request(f"{self.url}{path}", body, headers)
         with urllib.request.urlopen(request, timeout=30) as response:
-            return response.read()
+            content: bytes = response.read()
+            return content
 
     def runs(self) -> list[dict[str, Any]]:
         """Every item of the runs table that is a run."""

@@ -45,8 +45,7 @@ def files(text: str) -> dict[str, str]:
 
 def exchange(text: str) -> tuple[str, Any]:
     """What the first block of output shows: the text that curl sends, and the JSON that comes back."""
-    shown, *__ = blocks(text, "text")
-    asked, __, answer = shown.partition("\n[")
+    asked, __, answer = blocks(text, "text")[0].partition("\n[")
     return shlex.split(asked.replace("\\\n", ""))[-1], json.loads(f"[{answer}")
 
 

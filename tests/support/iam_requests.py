@@ -4,21 +4,25 @@ Source: the Service Authorization Reference's tables of actions, resources and c
 "Required permissions for Amazon S3 API operations" in its user guide.
 """
 
-import copy
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from support.aws_calls import Call
 from support.iam import Request
 
 _S3_ACTIONS = {
+    "AbortMultipartUpload": "s3:AbortMultipartUpload",
+    "CompleteMultipartUpload": "s3:PutObject",
+    "CreateMultipartUpload": "s3:PutObject",
     "DeleteObject": "s3:DeleteObject",
     "GetObject": "s3:GetObject",
     "HeadObject": "s3:GetObject",
     "ListObjectsV2": "s3:ListBucket",
     "PutObject": "s3:PutObject",
+    "UploadPart": "s3:PutObject",
 }
 _S3_METHODS = {"DELETE": "DeleteObject", "GET": "GetObject", "HEAD": "HeadObject", "PUT": "PutObject"}
 _TARGETS = {"AmazonEC2ContainerServiceV20141113": "ecs", "AmazonSQS": "sqs", "DynamoDB": "dynamodb"}
@@ -49,32 +53,6 @@ class Account:
     def arn(self, service: str, resource: str) -> str:
         """A resource's ARN."""
         return f"arn:aws:{service}:{self.region}:{self.number}:{resource}"
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call of boto3, with its parameters: DynamoDB's types are spelt out, a body may be left out."""
-
-    service: str
-    operation: str
-    parameters: Mapping[str, Any]
-
-
-class Recorder:
-    """Remembers the calls of clients that it listens to, whatever becomes of them."""
-
-    def __init__(self) -> None:
-        self.calls: list[Call] = []
-
-    def listen(self, client: Any) -> Any:
-        """Listen to a client; returns it."""
-        # Last: a resource's own handler turns Python's types into DynamoDB's.
-        client.meta.events.register_last("before-parameter-build", self._note)
-        return client
-
-    def _note(self, params: dict[str, Any], model: Any, **__: Any) -> None:
-        parameters = {name: copy.deepcopy(value) for name, value in params.items() if name != "Body"}
-        self.calls.append(Call(model.service_model.service_name, model.name, parameters))
 
 
 def on_the_wire(method: str, path: str, target: str | None, body: bytes) -> Call:

@@ -2,11 +2,16 @@
 
 import random
 import warnings
+from typing import Any
 
 import numpy
 import spacy
+from spacy.language import Language
 from spacy.training import Example
 from spacy.vectors import Vectors
+from thinc.api import fix_random_seed
+
+Config = dict[str, Any]
 
 STEPS = 30
 NAMES = {
@@ -58,7 +63,7 @@ PLAIN = [
 ]
 
 
-def _parser(**changes):
+def _parser(**changes: Any) -> Config:
     return {
         "@architectures": "spacy.TransitionBasedParser.v2",
         "state_type": "ner",
@@ -69,8 +74,8 @@ def _parser(**changes):
     } | changes
 
 
-def _cnn(width, depth, pieces, **embed):
-    embed = {"attrs": ["NORM", "PREFIX", "SUFFIX", "SHAPE"], "rows": [400, 100, 200, 200]} | embed
+def _cnn(width: int, depth: int, pieces: int, **changes: Any) -> Config:
+    embed = {"attrs": ["NORM", "PREFIX", "SUFFIX", "SHAPE"], "rows": [400, 100, 200, 200]} | changes
     return {
         "@architectures": "spacy.Tok2Vec.v2",
         "embed": {
@@ -89,7 +94,7 @@ def _cnn(width, depth, pieces, **embed):
     }
 
 
-def hash_embed_cnn(width=32, depth=4, pieces=3):
+def hash_embed_cnn(width: int = 32, depth: int = 4, pieces: int = 3) -> Config:
     """The config of a HashEmbedCNN."""
     return {
         "@architectures": "spacy.HashEmbedCNN.v2",
@@ -103,7 +108,7 @@ def hash_embed_cnn(width=32, depth=4, pieces=3):
     }
 
 
-def english_with_its_own():
+def english_with_its_own() -> Language:
     """HashEmbedCNN within the ner, and components that leave entities alone."""
     nlp = spacy.blank("en")
     nlp.add_pipe("ner", config={"model": _parser(tok2vec=hash_embed_cnn())})
@@ -111,7 +116,7 @@ def english_with_its_own():
     return nlp
 
 
-def english_that_listens():
+def english_that_listens() -> Language:
     """A shared tok2vec that reads spaces, other widths, depth and pieces."""
     nlp = spacy.blank("en")
     reads = {"attrs": ["NORM", "SHAPE", "SPACY", "IS_SPACE"], "rows": [300, 150, 50, 50]}
@@ -121,7 +126,7 @@ def english_that_listens():
     return nlp
 
 
-def german_with_vectors():
+def german_with_vectors() -> Language:
     """Static vectors, one layer, the larger set of state tokens."""
     nlp = spacy.blank("de")
     words = [word for words in (*NAMES.values(), PLAIN) for word in words]
@@ -132,7 +137,7 @@ def german_with_vectors():
     return nlp
 
 
-def french_without_upper():
+def french_without_upper() -> Language:
     """One attribute, one piece everywhere, scores from the lower layer."""
     nlp = spacy.blank("fr")
     tok2vec = _cnn(36, 3, 1, attrs=["SHAPE"], rows=[300])
@@ -146,7 +151,7 @@ KINDS = {
 }
 
 
-def sentence(chance, nlp):
+def sentence(chance: random.Random, nlp: Language) -> Example:
     """A made-up sentence with its entities, as an example to learn from."""
     text, entities = "", []
     for __ in range(chance.randint(4, 14)):
@@ -162,19 +167,19 @@ def sentence(chance, nlp):
     return Example.from_dict(doc, {"entities": [e for e, span in zip(entities, spans, strict=True) if span]})
 
 
-def _name(chance, label):
+def _name(chance: random.Random, label: str) -> str:
     return chance.choice(NAMES[label]) if chance.random() < 0.3 else _letters(chance).capitalize()
 
 
-def _letters(chance):
+def _letters(chance: random.Random) -> str:
     return "".join(chance.choices("aeioulnrstbdgmp", k=chance.randint(2, 9)))
 
 
-def train(nlp, steps=STEPS):
+def train(nlp: Language, steps: int = STEPS) -> Language:
     """Train a pipeline until it finds entities in most texts."""
     chance = random.Random(0)
     examples = [sentence(chance, nlp) for __ in range(200)]
-    spacy.util.fix_random_seed(0)
+    fix_random_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         optimizer = nlp.initialize(lambda: examples)
@@ -186,7 +191,7 @@ def train(nlp, steps=STEPS):
     return nlp
 
 
-def by_spacy(nlp, texts, batch_size=64):
+def by_spacy(nlp: Language, texts: list[str], batch_size: int = 64) -> list[list[tuple[int, int, str]]]:
     """What `nlp.pipe` finds: start, end and label of each entity."""
     with nlp.memory_zone():
         return [

@@ -39,6 +39,7 @@ FRAMES = ["{} went to {} .", "In {1} we met {0} .", "🌍🌍 {} lives near {} n
 def train(folder: Path) -> None:
     """Leave a pipeline in this folder: entity recognition, PER and LOC, trained in a few seconds."""
     import spacy
+    from thinc.api import fix_random_seed
 
     nlp = spacy.blank("en")
     tok2vec = {
@@ -65,7 +66,7 @@ def train(folder: Path) -> None:
             }
         },
     )
-    spacy.util.fix_random_seed(1)
+    fix_random_seed(1)
     examples = list(_examples(nlp))
     optimizer = nlp.initialize(lambda: examples)
     for __ in range(8):
@@ -95,7 +96,7 @@ def pack(model_folder: Path) -> bytes:
     return packed.getvalue()
 
 
-def manifest_of(artifact: bytes) -> dict:
+def manifest_of(artifact: bytes) -> dict[str, Any]:
     """The manifest of a packed model, as the trainer writes it."""
     name, version = MODEL
     return {
@@ -147,8 +148,7 @@ class AWS:
         }
         self.parameters: dict[str, str] = {}
         self.faults: list[int] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.aws = self
+        self._server = _Endpoint(self)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
@@ -157,7 +157,15 @@ class AWS:
         self._server.server_close()
 
 
+class _Endpoint(ThreadingHTTPServer):
+    def __init__(self, aws: AWS) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.aws = aws
+
+
 class _Handler(BaseHTTPRequestHandler):
+    server: _Endpoint
+
     def do_GET(self) -> None:
         content = self.server.aws.objects.get(self.path.partition("?")[0])
         if content is None:
@@ -167,14 +175,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        model = aws_model.service_model("ssm").operation_model("GetParameter")
-        aws_model.check("the request", model.input_shape, asked)
+        aws_model.check_unsent("ssm", "GetParameter", asked)
         value = self.server.aws.parameters.get(asked["Name"])
         if value is None:
             self._answer(400, json.dumps({"__type": "ParameterNotFound"}).encode())
         else:
             found = {"Parameter": {"Name": asked["Name"], "Type": "String", "Value": value}}
-            aws_model.check_answer(model, found)
+            aws_model.check_answer(aws_model.service_model("ssm").operation_model("GetParameter"), found)
             self._answer(200, json.dumps(found).encode())
 
     def _answer(self, status: int, content: bytes) -> None:
@@ -190,6 +197,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 # --- the server ---
+
+# Status, headers by their names in lower case, and what the JSON of the body says.
+Answer = tuple[int, dict[str, str], Any]
 
 
 class Server:
@@ -238,8 +248,8 @@ class Server:
     def connect(self, timeout: float = 60) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
 
-    def request(self, method: str, path: str, document: Any = None) -> tuple[int, dict, dict]:
-        """Status, headers and body of the answer to one request over a connection of its own."""
+    def request(self, method: str, path: str, document: Any = None) -> Answer:
+        """Make one request over a connection of its own."""
         with contextlib.closing(self.connect()) as connection:
             return exchange(connection, method, path, document)
 
@@ -261,7 +271,7 @@ class Server:
         pid = self.process.pid
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
-    def lines(self) -> list[dict]:
+    def lines(self) -> list[dict[str, Any]]:
         """The log so far; every line of it must be JSON."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
@@ -280,10 +290,8 @@ class Server:
         self.process.wait()
 
 
-def exchange(
-    connection: http.client.HTTPConnection, method: str, path: str, document: Any = None
-) -> tuple[int, dict, dict]:
-    """Status, headers and body of the answer to one request over this connection."""
+def exchange(connection: http.client.HTTPConnection, method: str, path: str, document: Any = None) -> Answer:
+    """Make one request over this connection."""
     headers = {} if document is None else {"Content-Type": "application/json"}
     connection.request(method, path, None if document is None else json.dumps(document), headers)
     answer = connection.getresponse()
@@ -294,6 +302,6 @@ def exchange(
     )
 
 
-def unscored(entities: list[dict]) -> list[dict]:
+def unscored(entities: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Entities as the server answers them, without what spaCy itself does not say."""
     return [{key: value for key, value in entity.items() if key != "score"} for entity in entities]

@@ -3,13 +3,14 @@
 import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 from nerforge_engine.recognizer import Entity
 from nerforge_server.app import create_app
 from nerforge_server.inference import Unavailable
 from nerforge_server.keys import Keys
 from nerforge_server.metrics import Metrics
+from nerforge_server.serving import Serving
 from waitress.server import create_server
 
 WORDS = {
@@ -117,7 +118,7 @@ class StubServer:
 
     def __init__(self, keys: Keys | None = None, prefix: str = "") -> None:
         self.serving = Stub()
-        app = create_app(self.serving, keys, Metrics(1, LABELS, "exact"))
+        app = create_app(cast(Serving, self.serving), keys, Metrics(1, LABELS, "exact"))
 
         def behind_prefix(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
             path = environ["PATH_INFO"]

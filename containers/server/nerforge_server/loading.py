@@ -1,6 +1,5 @@
 """From nothing to a recognizer that was tried: spaCy, the fetched model, the engine."""
 
-import importlib.util
 import logging
 import sys
 import threading
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nerforge_contract import names
+from nerforge_contract import names, pytorch
 from nerforge_contract.errors import UserError
 
 from .fetching import Fetching, NothingPinned
@@ -98,15 +97,10 @@ def load(folder: Path, label: str, temperature: float = 1.0) -> "Recognizer":
     import spacy
     from nerforge_engine.recognizer import recognizer
 
+    pytorch.require_for(folder, label)
     try:
         nlp = spacy.load(folder)
     except Exception as error:  # what spaCy raises over a broken folder is of any type
-        if _lacks_transformers(folder):
-            raise UserError(
-                "it has a transformer, and this server's image was made without PyTorch",
-                label,
-                "Deploy with images_transformers: true in the inventory, or promote another version.",
-            ) from None
         raise UserError(
             f"spaCy cannot load it: {type(error).__name__}: {error}",
             label,
@@ -115,13 +109,6 @@ def load(folder: Path, label: str, temperature: float = 1.0) -> "Recognizer":
     made = recognizer(nlp, temperature)
     attempt(made, label)
     return made
-
-
-def _lacks_transformers(folder: Path) -> bool:
-    """Whether the pipeline needs what only images for transformers carry."""
-    config = folder / "config.cfg"
-    wanted = config.is_file() and '"curated_transformer"' in config.read_text(encoding="utf-8")
-    return wanted and importlib.util.find_spec("spacy_curated_transformers") is None
 
 
 def attempt(recognizer: "Recognizer", label: str) -> None:

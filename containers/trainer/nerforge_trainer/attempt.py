@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nerforge_contract import causes, corpus, names, purposes, spec, states
+from nerforge_contract import causes, corpus, names, purposes, pytorch, spec, states
 from nerforge_contract.errors import UserError
 from nerforge_contract.models import Model, Models
 from nerforge_contract.purposes import Purpose
@@ -281,7 +281,7 @@ class Attempt:
             return None
         from . import transformer
 
-        transformer.require()
+        pytorch.require("transformer")
         archive, where = fetch_archive(self.s3, self.settings.bucket, wanted["transformer"], folder)
         try:
             return transformer.prepare(archive, where, folder / "transformer")

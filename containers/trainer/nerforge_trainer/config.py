@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from nerforge_contract import pytorch
 from nerforge_contract.errors import UserError
 from spacy import util
 from spacy.cli.init_config import init_config
@@ -157,7 +158,7 @@ def _place_transformer(config: Config, transformer: Transformer) -> None:
         raise UserError(
             "the config has no component to load it into",
             "transformer",
-            f'Leave it out, or give the config a component with factory = "{transformers.FACTORY}"',
+            f'Leave it out, or give the config a component with factory = "{pytorch.FACTORY}"',
         )
     config["initialize"]["components"][name] = transformers.loaders(transformer)
 
@@ -165,14 +166,14 @@ def _place_transformer(config: Config, transformer: Transformer) -> None:
 def _transformer_in(config: Config) -> str | None:
     """The name of the pipeline's first component that is a transformer."""
     factories = {name: part.get("factory") for name, part in config.get("components", {}).items()}
-    return next((name for name, factory in factories.items() if factory == transformers.FACTORY), None)
+    return next((name for name, factory in factories.items() if factory == pytorch.FACTORY), None)
 
 
 def _check_hubs(config: Config, transformer: Transformer | None) -> None:
     """Raise UserError for a transformer from a hub: what is there tomorrow nobody knows."""
     ours = _transformer_in(config)
     if ours is not None:
-        transformers.require()
+        pytorch.require("config")
     for name, part in (config.get("initialize", {}).get("components") or {}).items():
         loaders = [loader for loader in (part or {}).values() if isinstance(loader, dict)]
         from_hub = any(".HF" in loader.get("@model_loaders", "") for loader in loaders)

@@ -247,7 +247,7 @@ class Training:
         (self._folder / _COMPONENTS).mkdir()
         for name, component in self._trained():
             component.to_disk(self._folder / _COMPONENTS / name, exclude=["vocab"])
-        (self._folder / _MOMENTS).write_bytes(moments.to_bytes(self._nlp, self._optimizer))
+        moments.save(self._nlp, self._optimizer, self._folder / _MOMENTS)
         state = {
             "step": self._step,
             "epoch": self._epoch,
@@ -271,7 +271,7 @@ class Training:
             self._nlp.vocab.strings.add(string)
         for name, component in self._trained():
             component.from_disk(self._folder / _COMPONENTS / name, exclude=["vocab"])
-        moments.from_bytes(self._nlp, self._optimizer, (self._folder / _MOMENTS).read_bytes())
+        moments.restore(self._nlp, self._optimizer, self._folder / _MOMENTS)
         self._step, self._epoch, self._words = state["step"], state["epoch"], state["words"]
         for __ in range(self._step + 1):
             self._optimizer.step_schedules()

@@ -9,6 +9,7 @@ from nerforge_contract.models import Model
 
 from . import package
 from .evaluate import evaluate, predicted
+from .publish import sha256_of
 
 _WEIGHTS = frozenset({"model", "vectors", "key2row"})  # spaCy's names for files of numbers that were learnt
 
@@ -56,7 +57,7 @@ def differing_files(one: Path, other: Path) -> list[str]:
         for path in folder.rglob("*")
         if path.is_file()
     }
-    return sorted(path for path in paths if _content(one / path) != _content(other / path))
+    return sorted(path for path in paths if _sha256(one / path) != _sha256(other / path))
 
 
 def is_weights(file: str) -> bool:
@@ -99,5 +100,5 @@ def _flat(environment: Mapping[str, Any]) -> dict[str, str]:
     return {name: value for name, value in {**environment["libraries"], **single}.items() if value}
 
 
-def _content(path: Path) -> bytes | None:
-    return path.read_bytes() if path.is_file() else None
+def _sha256(path: Path) -> str | None:
+    return sha256_of(path) if path.is_file() else None

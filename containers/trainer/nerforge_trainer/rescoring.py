@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import spacy
-from nerforge_contract import names
+from nerforge_contract import names, pytorch
 from nerforge_contract.models import Model
 
 from . import docs, registered
@@ -28,12 +28,15 @@ def rescored(s3: Any, bucket: str, record: Model, part: Part, on: str, folder: P
     folder:
         Where files go.
 
-    Raises UserError if the version is gone, or none of the part's entities fits the tokens.
+    Raises UserError if the version is gone, this image cannot load it, or none of the part's entities fits
+    the tokens.
     """
-    nlp = spacy.load(registered.pipeline(s3, bucket, record, folder / "version"))
+    label = names.model_label(record["name"], record["version"])
+    pipeline = registered.pipeline(s3, bucket, record, folder / "version")
+    pytorch.require_for(pipeline, label)
+    nlp = spacy.load(pipeline)
     file = folder / f"{on}.spacy"
     for warning in docs.write(nlp, part.examples, file, part.where):
         print(f"warning: {warning}", flush=True)
     examples = predicted(nlp, file)
-    label = names.model_label(record["name"], record["version"])
     return evaluation(evaluate(nlp, examples, on), examples, part.examples) | {"model": label}

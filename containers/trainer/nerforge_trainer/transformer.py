@@ -4,17 +4,16 @@ What spacy-curated-transformers would fetch from a hub is read from a folder tha
 depends on what others publish, change or take away.
 """
 
-import importlib.util
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nerforge_contract import pretrained
+from nerforge_contract import pretrained, pytorch
 from nerforge_contract.errors import UserError
 from nerforge_contract.pretrained import Contents
 
-COMPONENT, FACTORY = "transformer", "curated_transformer"
+COMPONENT = "transformer"
 ENCODER = "encoder.pt"
 _PACKAGE = "spacy-curated-transformers"
 _WINDOW = 128  # pieces that see one another: spacy-curated-transformers' own choice, with a stride of 96
@@ -59,16 +58,6 @@ class Transformer:
     folder: Path
 
 
-def require() -> None:
-    """Raise UserError where the image was made without what transformers need."""
-    if any(importlib.util.find_spec(name) is None for name in ("torch", "spacy_curated_transformers")):
-        raise UserError(
-            "the trainer's image was made without PyTorch",
-            "transformer",
-            "Deploy with images_transformers: true in the inventory; an image for GPUs has it anyway",
-        )
-
-
 def prepare(archive: Path, where: str, folder: Path) -> Transformer:
     """Unpack what is needed of an archive.
 
@@ -109,7 +98,7 @@ def component(transformer: Transformer, mixed_precision: bool) -> dict[str, Any]
     settings = _settings(transformer.contents)
     window = min(_WINDOW, settings["model_max_length"])
     return {
-        "factory": FACTORY,
+        "factory": pytorch.FACTORY,
         "model": {
             "@architectures": f"{_PACKAGE}.{encoder}.v1",
             **settings,

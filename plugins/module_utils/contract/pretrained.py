@@ -70,15 +70,19 @@ def look(path: Path, where: str) -> Contents:
         with tarfile.open(path) as archive:
             members = _by_name(archive)
             config, tokenizer = (_json(archive, members, name, where) for name in (CONFIG, TOKENIZER))
-    except (tarfile.TarError, EOFError) as error:
-        raise UserError(f"it is no tar: {error}", where, _MAKE_ONE) from None
+    except UserError:
+        raise
+    except Exception as error:  # each compression has errors of its own for a broken file
+        why = str(error).partition(":\n")[0]  # before what each way to read it says
+        raise UserError(f"it is no tar that can be read: {why}", where, _MAKE_ONE) from None
     needed = _needed(config, members, where)
     return Contents(config, tokenizer, {name: members[name] for name in needed})
 
 
 def _by_name(archive: tarfile.TarFile) -> dict[str, str]:
     """The members at the root or in a folder there, by file name; of two, the one at the root."""
-    files = [member.name for member in archive if member.isfile()]
+    last = {member.name: member for member in archive}  # which is what a name in a tar stands for
+    files = [name for name, member in last.items() if member.isfile()]
     files.sort(key=lambda name: len(PurePosixPath(name).parts), reverse=True)
     return {PurePosixPath(name).name: name for name in files if len(PurePosixPath(name).parts) <= 2}
 
@@ -88,7 +92,7 @@ def _json(archive: tarfile.TarFile, members: dict[str, str], name: str, where: s
         return {}
     try:
         found = json.load(archive.extractfile(members[name]))  # type: ignore[arg-type]  # it is a file
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{name} is not valid JSON: {error}", where, "Download it anew.") from None
     return found if isinstance(found, dict) else {}
 
@@ -97,7 +101,7 @@ def _needed(config: dict[str, Any], members: dict[str, str], where: str) -> list
     if CONFIG not in members:
         raise UserError(f"there is no {CONFIG} in it", where, _MAKE_ONE)
     kind = config.get("model_type")
-    if kind not in VOCABULARIES:
+    if not isinstance(kind, str) or kind not in VOCABULARIES:
         known = ", ".join(VOCABULARIES)
         close = difflib.get_close_matches(str(kind), VOCABULARIES, 1)
         hint = f"such as a {close[0]}" if close else "such as roberta-base"

@@ -106,7 +106,8 @@ def of_attempt(
 ) -> dict[str, Any]:
     """The account of an attempt: the whole price of its instance for as long as the attempt held it.
 
-    ``usd`` is None where the instance's type is not known, or not in the table.
+    ``usd`` is None where the instance's type is not known, or not in the table; ``prices`` is that one's day
+    and region.
     """
     seconds = max(0, round((ended - began).total_seconds()))
     hourly = prices.hourly(instance_type, spot) if instance_type else None
@@ -116,7 +117,7 @@ def of_attempt(
         "instance_type": instance_type,
         "spot": spot,
         "usd": None if hourly is None else round(hourly * seconds / 3600, 6),
-        "prices": prices.dated,
+        "prices": f"{prices.dated}, {prices.region}",
     }
 
 

@@ -135,15 +135,24 @@ def docker_engine(wanted: str) -> str | None:
 
 
 def task_address(engine: str | None) -> str:
-    """The address that tasks reach the emulator by: Docker's bridge, where this machine is at its end."""
-    if engine and (network := ask(engine, "/networks/bridge")):
-        for config in json.loads(network)["IPAM"]["Config"] or []:
-            # An engine that was never told a gateway names none: it has taken the subnet's first address.
-            gateway = config.get("Gateway") or str(next(ipaddress.ip_network(config["Subnet"]).hosts()))
-            with contextlib.suppress(OSError), socket.socket() as probe:
-                probe.bind((gateway, 0))
-                return gateway
-    return LOOPBACK
+    """The address that tasks reach the emulator by: loopback, or Docker's bridge.
+
+    Raises Failure if this machine is not at the bridge's end: tasks and load balancer would never meet.
+    """
+    if engine is None:
+        return LOOPBACK
+    network = ask(engine, "/networks/bridge") or b'{"IPAM": {"Config": null}}'
+    for config in json.loads(network)["IPAM"]["Config"] or []:
+        # An engine that was never told a gateway names none: it has taken the subnet's first address.
+        gateway = config.get("Gateway") or str(next(ipaddress.ip_network(config["Subnet"]).hosts()))
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind((gateway, 0))
+            return gateway
+    raise Failure(
+        f"The containers of the Docker engine at {engine} cannot be reached from this machine: it has no "
+        "bridge network, or runs rootless, in a virtual machine or elsewhere. Name another in DOCKER_HOST, "
+        "or run the tasks as processes (Linux): -e '{\"images_engines\": []}'."
+    )
 
 
 def commands(home: Home, options: argparse.Namespace) -> dict[str, dict[str, Any]]:

@@ -16,15 +16,25 @@ class Accounts:
     ----------
     runs, tasks:
         Where prices and instances are told.
-    stopped:
-        The tasks, as DescribeTasks gives them.
     """
 
-    def __init__(self, runs: Runs, tasks: Tasks, stopped: list[Task]) -> None:
-        self._tasks = tasks
+    def __init__(self, runs: Runs, tasks: Tasks) -> None:
+        self._runs, self._tasks = runs, tasks
+        self._instance_types: dict[str, str] = {}
+        self._prices = prices.bundled()
+
+    def look_up(self, stopped: list[Task]) -> None:
+        """Read what accounts of these tasks need. Raises as botocore does; then the accounts lack a price.
+
+        Parameters
+        ----------
+        stopped:
+            The tasks, as DescribeTasks gives them.
+        """
         placed = [task["containerInstanceArn"] for task in stopped if "containerInstanceArn" in task]
-        self._instance_types = tasks.instance_types(placed) if placed else {}
-        self._prices = runs.current_prices() if placed else prices.bundled()
+        if placed:
+            self._instance_types = self._tasks.instance_types(placed)
+            self._prices = self._runs.current_prices()
 
     def cost(self, run: Run, task: Task, now: datetime.datetime) -> dict[str, Any]:
         """The field ``cost`` of the record of this task's run; no field if the task never had an instance.

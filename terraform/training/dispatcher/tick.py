@@ -93,7 +93,7 @@ class Dispatcher:
         self._began = self._clock()
         self._started: list[str] = []
         self._errors = self._active = self._stuck = self._queued_seen = 0
-        self._accounts: Accounts | None = None
+        self._accounts = Accounts(self._runs, self._tasks)
 
     def tick(self, seconds_left: Callable[[], float]) -> dict[str, Any]:
         """Do all there is to do now.
@@ -148,9 +148,8 @@ class Dispatcher:
         # What a trainer wrote last may be newer than what was read before its task was looked at.
         gone = {arn for arn, task in sightings.items() if task is None or is_stopped(task)}
         fresh = self._runs.get_many(run["run_id"] for run in held if run.get("task_arn") in gone)
-        with self._carrying_on("account for what has stopped"):  # no run waits for its price
-            stopped = [task for task in sightings.values() if task and is_stopped(task)]
-            self._accounts = Accounts(self._runs, self._tasks, stopped)
+        with self._carrying_on("look up what has stopped"):  # no run waits for its price
+            self._accounts.look_up([task for task in sightings.values() if task and is_stopped(task)])
         for run in held:
             if self._out_of_time():
                 return
@@ -290,7 +289,7 @@ class Dispatcher:
 
     def _cost(self, run: Run, task: Task | None) -> dict[str, Any]:
         """The record's field ``cost`` with what this attempt has cost; nothing where that cannot be told."""
-        return self._accounts.cost(run, task, self._clock()) if self._accounts and task else {}
+        return self._accounts.cost(run, task, self._clock()) if task else {}
 
     def _release(self, run: Run) -> None:
         self._runs.release(run["run_id"])

@@ -437,61 +437,7 @@ run "trainer_task" {
   }
 }
 
-run "permissions" {
-  assert {
-    condition = toset(flatten([
-      for role, policy in aws_iam_role_policy.role : [
-        for statement in jsondecode(policy.policy).Statement : [for action in statement.Action : "${role} ${action}"]
-        if contains(statement.Resource, "*")
-      ]
-      ])) == toset([
-      "dispatcher ecs:ListTasks",            # AWS knows no resource for it; a condition names the cluster
-      "execution ecr:GetAuthorizationToken", # the token is the registry's, not a repository's
-      "instance ecs:DiscoverPollEndpoint",   # asks for an address of the region
-    ])
-    error_message = "Every permission must name its resource, save these three."
-  }
-
-  assert {
-    condition     = !anytrue(flatten([for policy in aws_iam_role_policy.role : [for statement in jsondecode(policy.policy).Statement : [for action in statement.Action : strcontains(action, "*")]]]))
-    error_message = "Every permission must name its actions."
-  }
-
-  assert {
-    condition     = [for statement in jsondecode(aws_iam_role_policy.role["dispatcher"].policy).Statement : [statement.Resource, statement.Condition] if contains(statement.Action, "iam:PassRole")] == [[["arn:aws:iam::123456789012:role/ner-execution", "arn:aws:iam::123456789012:role/ner-trainer"], { StringEquals = { "iam:PassedToService" = "ecs-tasks.amazonaws.com" } }]]
-    error_message = "The dispatcher may hand the trainer's two roles to ECS, and no others to no one."
-  }
-
-  assert {
-    condition     = [for statement in jsondecode(aws_iam_role_policy.role["dispatcher"].policy).Statement : [statement.Resource, statement.Condition] if contains(statement.Action, "ecs:RunTask")] == [[["arn:aws:ecs:eu-central-1:123456789012:task-definition/ner-trainer", "arn:aws:ecs:eu-central-1:123456789012:task-definition/ner-trainer:*"], { ArnEquals = { "ecs:cluster" = "arn:aws:ecs:eu-central-1:123456789012:cluster/ner" } }]]
-    error_message = "The dispatcher may run the trainer alone, in this cluster alone."
-  }
-
-  assert {
-    condition     = [for statement in jsondecode(aws_iam_role_policy.role["dispatcher"].policy).Statement : statement.Condition if contains(statement.Action, "ecs:ListTasks")] == [{ ArnEquals = { "ecs:cluster" = "arn:aws:ecs:eu-central-1:123456789012:cluster/ner" } }]
-    error_message = "The dispatcher may list the tasks of this cluster alone."
-  }
-
-  assert {
-    condition = {
-      for statement in jsondecode(aws_iam_role_policy.role["trainer"].policy).Statement :
-      join(" ", statement.Action) => statement.Resource
-      } == {
-      "s3:GetObject"                                          = ["arn:aws:s3:::bucket/checkpoints/*", "arn:aws:s3:::bucket/datasets/*", "arn:aws:s3:::bucket/models/*"]
-      "s3:PutObject"                                          = ["arn:aws:s3:::bucket/checkpoints/*", "arn:aws:s3:::bucket/models/*"]
-      "s3:DeleteObject"                                       = ["arn:aws:s3:::bucket/checkpoints/*"]
-      "s3:ListBucket"                                         = ["arn:aws:s3:::bucket"]
-      "dynamodb:GetItem dynamodb:UpdateItem"                  = [aws_dynamodb_table.runs.arn]
-      "dynamodb:GetItem dynamodb:PutItem dynamodb:UpdateItem" = [aws_dynamodb_table.models.arn]
-    }
-    error_message = "The trainer may read data, write models, and keep its records: no more."
-  }
-
-  assert {
-    condition     = alltrue([for role, policy in aws_iam_role_policy.role : !anytrue([for statement in jsondecode(policy.policy).Statement : anytrue([for action in statement.Action : contains(["dynamodb:DeleteItem", "dynamodb:Scan", "s3:DeleteObject", "s3:DeleteObjectVersion"], action)]) && statement.Resource != ["arn:aws:s3:::bucket/checkpoints/*"]])])
-    error_message = "No role may lose a record, a model or data."
-  }
-
+run "roles" {
   assert {
     condition     = { for name, role in aws_iam_role.role : name => jsondecode(role.assume_role_policy).Statement[0].Principal.Service } == { dispatcher = "lambda.amazonaws.com", execution = "ecs-tasks.amazonaws.com", instance = "ec2.amazonaws.com", trainer = "ecs-tasks.amazonaws.com" }
     error_message = "Each role must be one service's to take."

@@ -4,15 +4,17 @@ import ast
 import datetime
 
 import boto3
+import botocore.handlers
 import pytest
 from botocore.exceptions import ParamValidationError
 from moto import mock_aws
-from support import aws_calls, aws_model
-from support.aws_calls import Call, Recorder, calls_of
+from support import aws_call_sites, aws_model
+from support.aws_call_sites import Site, sites_in
+from support.aws_calls import Call, listen_to_all
 from support.aws_double import Double, refused
-from support.aws_exercised import complaints
+from support.aws_exercised import Exercised, complaints
 
-ECS = aws_calls.operations_of("ecs")
+ECS = aws_call_sites.operations_of("ecs")
 
 
 def test_all_ways_to_call_are_found():
@@ -24,8 +26,8 @@ for page in s3.get_paginator("list_objects_v2").paginate():
 self.scan()
 unknown.sent_message()
 """
-    operations = [*aws_calls.operations_of("sqs"), *aws_calls.operations_of("dynamodb")]
-    assert {str(call) for call in calls_of(ast.parse(source), "a.py", operations)} == {
+    operations = [*aws_call_sites.operations_of("sqs"), *aws_call_sites.operations_of("dynamodb")]
+    assert {str(site) for site in sites_in(ast.parse(source), "a.py", operations)} == {
         "a.py: send_message",
         "a.py: scan",
         "a.py: list_objects_v2",
@@ -33,25 +35,26 @@ unknown.sent_message()
         "s3transfer: create_multipart_upload",
         "s3transfer: upload_part",
         "s3transfer: complete_multipart_upload",
+        "s3transfer: abort_multipart_upload",
     }
 
 
 def test_the_products_calls_are_found():
-    found = aws_calls.in_source()
+    found = aws_call_sites.in_source()
     assert {
-        Call("containers/server/nerforge_server/keys.py", "get_secret_value"),
-        Call("plugins/module_utils/contract/models.py", "scan"),
-        Call("plugins/plugin_utils/service.py", "list_tasks"),
-        Call("terraform/training/dispatcher/tasks.py", "run_task"),
-        Call("s3transfer", "get_object"),
+        Site("containers/server/nerforge_server/keys.py", "get_secret_value"),
+        Site("plugins/module_utils/contract/models.py", "scan"),
+        Site("plugins/plugin_utils/service.py", "list_tasks"),
+        Site("terraform/training/dispatcher/tasks.py", "run_task"),
+        Site("s3transfer", "get_object"),
     } <= found
-    assert {call.operation for call in found} <= {
-        name for service in aws_calls.services() for name in aws_calls.operations_of(service)
+    assert {site.operation for site in found} <= {
+        name for service in aws_call_sites.services() for name in aws_call_sites.operations_of(service)
     }
 
 
 def test_a_call_that_no_test_makes_is_told_and_so_is_one_that_was_not_found():
-    made, missed, strange = Call("a.py", "scan"), Call("b.py", "query"), Call("c.py", "run_task")
+    made, missed, strange = Site("a.py", "scan"), Site("b.py", "query"), Site("c.py", "run_task")
     assert complaints({made, missed}, {made, strange}) == [
         "b.py: query: no test makes this call",
         "c.py: run_task: made, but not found in the source",
@@ -59,12 +62,12 @@ def test_a_call_that_no_test_makes_is_told_and_so_is_one_that_was_not_found():
 
 
 @mock_aws
-def test_only_the_products_calls_are_recorded(monkeypatch):
+def test_a_call_is_told_with_the_file_of_the_product_that_makes_it(monkeypatch):
     from nerforge_contract.runs import Runs
 
-    recorder = Recorder()
-    monkeypatch.setattr("botocore.handlers.BUILTIN_HANDLERS", [*aws_calls.botocore.handlers.BUILTIN_HANDLERS])
-    recorder.install()
+    calls = []
+    monkeypatch.setattr("botocore.handlers.BUILTIN_HANDLERS", [*botocore.handlers.BUILTIN_HANDLERS])
+    listen_to_all(calls.append)
     session = boto3.Session(region_name="us-east-1")
     key = {"AttributeName": "run_id", "KeyType": "HASH"}
     table = session.resource("dynamodb").create_table(
@@ -74,7 +77,34 @@ def test_only_the_products_calls_are_recorded(monkeypatch):
         AttributeDefinitions=[{"AttributeName": "run_id", "AttributeType": "S"}],
     )
     assert Runs(table).get("01ARZ3NDEKTSV4RRFFQ69G5FAV") is None
-    assert recorder.calls == {Call("plugins/module_utils/contract/runs.py", "get_item")}
+    made, got = calls
+    assert (made.service, made.operation, made.caller) == ("dynamodb", "CreateTable", None)
+    assert made.parameters["KeySchema"] == [key]
+    assert (got.operation, got.caller) == ("GetItem", "plugins/module_utils/contract/runs.py")
+    assert got.parameters["Key"] == {"run_id": {"S": "01ARZ3NDEKTSV4RRFFQ69G5FAV"}}
+
+
+def test_a_request_that_aws_would_not_take_fails_the_test_whatever_the_product_makes_of_it(request):
+    exercised = Exercised(request.config)
+    listing = {"desiredStatus": "GONE"}
+    exercised.see(Call("ecs", "ListTasks", listing))  # by a test
+    exercised.see(Call("ecs", "StopTask", {"task": "a"}, "plugins/a.py"))
+    assert run_test(exercised) == "passed"
+    exercised.see(Call("ecs", "ListTasks", listing, "plugins/a.py"))
+    with pytest.raises(AssertionError, match=r"plugins/a\.py: the request of ListTasks: .* none of RUNNING"):
+        run_test(exercised)
+    assert run_test(exercised) == "passed"  # the next one starts afresh
+    assert exercised.sites == {Site("plugins/a.py", "stop_task"), Site("plugins/a.py", "list_tasks")}
+
+
+def run_test(exercised):
+    """What pytest does with a test that passes."""
+    running = exercised.pytest_runtest_call()
+    next(running)
+    try:
+        running.send("passed")
+    except StopIteration as ended:
+        return ended.value
 
 
 @pytest.mark.parametrize(
@@ -94,10 +124,10 @@ def test_the_judge_sees_what_botocore_lets_pass(operation, request_, told):
 
 
 def test_the_judge_knows_bounds_and_patterns():
-    secrets = aws_calls.operations_of("secretsmanager")
+    secrets = aws_call_sites.operations_of("secretsmanager")
     with pytest.raises(AssertionError, match=r"\.SecretId has 2049 characters of at most 2048"):
         aws_model.check_request(secrets["describe_secret"], {"SecretId": "x" * 2049})
-    logs = aws_calls.operations_of("logs")
+    logs = aws_call_sites.operations_of("logs")
     with pytest.raises(AssertionError, match=r"\.logGroupName is 'a b', which does not match"):
         aws_model.check_request(logs["get_log_events"], {"logGroupName": "a b", "logStreamName": "s"})
     with pytest.raises(AssertionError, match=r"\.limit is 10001, more than 10000"):

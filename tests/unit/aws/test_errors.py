@@ -6,13 +6,13 @@ import pytest
 from ansible_collections.nerforge.aws.plugins.plugin_utils.session import Aws, is_missing, is_transient
 from botocore.exceptions import ClientError
 from botocore.retries import standard
-from support import aws_calls, aws_model
+from support import aws_call_sites, aws_model
 
-CALLED = {call.operation for call in aws_calls.in_source() if "plugins/" in call.file} | {"put_object"}
+CALLED = {site.operation for site in aws_call_sites.in_source() if "plugins/" in site.file} | {"put_object"}
 OPERATIONS = {
     f"{service} {model.name}": model
-    for service in sorted(aws_calls.services())
-    for name, model in aws_calls.operations_of(service).items()
+    for service in sorted(aws_call_sites.services())
+    for name, model in aws_call_sites.operations_of(service).items()
     if name in CALLED
 }
 FAULTS = [

@@ -63,7 +63,7 @@ def test_an_attempt_costs_by_the_second():
         "instance_type": "m6i.xlarge",
         "spot": False,
         "usd": 0.12,
-        "prices": "2031-01-01",
+        "prices": "2031-01-01, eu-central-1",
     }
 
 

@@ -363,9 +363,10 @@ def test_a_version_is_trained_once_more_and_compared(site, asked, permissions):
         reproduce | {"check_mode": True},
         dict(reproduce),
         dict(reproduce),
+        {"nerforge.aws.training_run_follow": {}},  # as retry.yml does with a run that did not end
         {"nerforge.aws.training_run_info": {"display": True}},
     )
-    checked, reproduced, differs, listed = results
+    checked, reproduced, differs, followed, listed = results
     assert checked["changed"] and "run_id" not in checked
     assert reproduced["weights"] and not reproduced.get("failed")
     assert "SUCCEEDED people:1 is reproduced, bit by bit" in printed
@@ -373,6 +374,7 @@ def test_a_version_is_trained_once_more_and_compared(site, asked, permissions):
         "people:1 is not reproduced: the weights differ; different from then: cpu; "
         "files that differ: ner/model; F 0.750 then, 0.500 now; cpu: A then, B now."
     )
+    assert (followed["failed"], followed["msg"]) == (True, differs["msg"])
     ids = [run["run_id"] for run in listed["runs"]]
     assert ids == [differs["run_id"], reproduced["run_id"]]
     assert all(run["purpose"] == {"kind": "reproduce", "model": "people:1"} for run in listed["runs"])

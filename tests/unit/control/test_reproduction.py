@@ -95,6 +95,14 @@ def test_what_came_out_in_words():
     ]
 
 
+def test_one_that_differs_is_told_from_one_that_does_not_and_from_others():
+    assert reproduction.difference(REPRODUCED).startswith(
+        "people:7 is not reproduced; files that differ: meta"
+    )
+    for one in (REPRODUCED | {"result": SAME}, EVALUATED, run(None, model="people:8")):
+        assert reproduction.difference(one) is None
+
+
 # --- such runs among the others ---
 
 

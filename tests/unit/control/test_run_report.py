@@ -101,6 +101,11 @@ def test_what_it_has_cost():
         "2  1:01:35  price not known: an instance that ECS no longer knew, on demand, prices of 2031-01-01",
     ]
     assert "cost" not in report(ENDED | {"cost": {"usd": None, "attempts": accounts[1:]}})  # the local AWS
+    rare = accounts[0] | {"instance_type": "x9.huge", "usd": None}
+    assert report(ENDED | {"cost": {"usd": None, "attempts": [rare]}})["cost"] == [
+        "not known",
+        "1     8:30  price not known: x9.huge, spot, prices of 2031-01-01",
+    ]
 
 
 def test_a_last_attempt_whose_end_is_told_is_shown_once():

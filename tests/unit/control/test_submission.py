@@ -573,17 +573,32 @@ def test_a_run_whose_message_came_through_though_its_answer_was_lost_is_submitte
     assert stack.runs.get(run_id)["state"] == "STARTING"
 
 
-def test_a_large_file_is_uploaded_in_parts_and_comes_back_whole(stack, tmp_path, lines):
+@pytest.fixture
+def large(stack, tmp_path, lines):
+    """A shelf, and a dataset of its folder that is larger than one part of an upload."""
     path = tmp_path / "large.jsonl"
     path.write_bytes(JSONL.encode() * (1 + 9 * 1024**2 // len(JSONL)))
+    shelf = Shelf(stack.aws.client("s3"), "nerforge-bucket", tmp_path, tmp_path, None, lines)
+    return shelf, shelf.find("train", {"from": "large.jsonl"})
+
+
+def test_a_large_file_is_uploaded_in_parts_and_comes_back_whole(stack, large):
+    shelf, dataset = large
+    assert shelf.keep(dataset) and not shelf.keep(dataset)
+    found = stack.aws.client("s3").head_object(Bucket="nerforge-bucket", Key=dataset.key)
+    assert found["ETag"].endswith('-2"')
+    dataset.path.unlink()
+    source = {"from": f"s3://nerforge-bucket/{dataset.key}", "sha256": dataset.sha256}
+    assert shelf.find("train", source).sha256 == dataset.sha256
+
+
+def test_a_large_upload_that_breaks_off_leaves_no_parts(stack, large, answer):
+    shelf, dataset = large
     s3 = stack.aws.client("s3")
-    shelf = Shelf(s3, "nerforge-bucket", tmp_path, tmp_path, None, lines)
-    large = shelf.find("train", {"from": "large.jsonl"})
-    assert shelf.keep(large) and not shelf.keep(large)
-    assert s3.head_object(Bucket="nerforge-bucket", Key=large.key)["ETag"].endswith('-2"')
-    path.unlink()
-    source = {"from": f"s3://nerforge-bucket/{large.key}", "sha256": large.sha256}
-    assert shelf.find("train", source).sha256 == large.sha256
+    answer(s3, upload_part=refused("AccessDenied"))
+    with pytest.raises(ClientError, match="AccessDenied"):
+        shelf.keep(dataset)
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket="nerforge-bucket")
 
 
 def test_an_upload_that_aws_refuses_leaves_no_run(stack, submit):

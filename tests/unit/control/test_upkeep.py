@@ -2,6 +2,7 @@
 
 import re
 
+import metrics
 import pytest
 from ansible_collections.nerforge.aws.plugins.module_utils.contract import prices
 from ansible_collections.nerforge.aws.plugins.module_utils.contract.errors import UserError
@@ -130,6 +131,14 @@ def test_the_alarms_metrics_are_counted(stacks, root):
     of_autoscaling = 2 * 1 + 2 * 2  # an alarm to grow and one to shrink, by CPU and by requests for each task
     assert upkeep.alarm_metrics(*stacks()) == of_training + 9 + 10 + of_autoscaling
     assert upkeep.alarm_metrics(*stacks({"dispatcher": False})) == of_training - 1 + 9 + 10 + of_autoscaling
+
+
+def test_the_dispatchers_metrics_are_counted(stacks):
+    bill = upkeep.bill(*stacks(), TABLE)
+    of_insights = upkeep._INSIGHTS_OF_CLUSTER + upkeep._INSIGHTS_OF_SERVICE
+    assert usd(bill, upkeep.ALWAYS, "metrics of dispatcher") == pytest.approx(
+        0.3 * (len(metrics._UNITS) + of_insights)
+    )
 
 
 def test_an_existing_network_costs_nothing_here(stacks):

@@ -34,7 +34,7 @@ def test_a_run_that_has_ended_has_the_price_of_its_instance_for_as_long_as_it_he
             "instance_type": "m6i.xlarge",
             "spot": False,
             "usd": pytest.approx(HOUR / 2),
-            "prices": prices.bundled().dated,
+            "prices": f"{prices.bundled().dated}, us-east-1",
         }
     ]
 
@@ -108,11 +108,11 @@ def test_the_deployments_own_prices_come_before_those_of_the_code(world):
     world.tick()
 
     (attempt,) = world.runs.get(run_id)["cost"]["attempts"]
-    assert (attempt["usd"], attempt["prices"]) == (pytest.approx(0.06), "2031-01-01")
+    assert (attempt["usd"], attempt["prices"]) == (pytest.approx(0.06), "2031-01-01, us-east-1")
 
 
 def test_no_run_waits_for_its_price(world):
-    """The slot is free and the error is counted, even if the role lacks the permission."""
+    """The slot is free, the time is recorded and the error counted, even if the role lacks the permission."""
     run_id, task = world.started()
     stopped_after(world, task, 30, 0)
     world.runs.move(run_id, states.RUNNING, states.SUCCEEDED, 1)
@@ -125,4 +125,5 @@ def test_no_run_waits_for_its_price(world):
         world.tick(around=refuse)
 
     assert world.runs.active() == []
-    assert "cost" not in world.runs.get(run_id)
+    cost = world.runs.get(run_id)["cost"]
+    assert (cost["usd"], [each["seconds"] for each in cost["attempts"]]) == (None, [1800])

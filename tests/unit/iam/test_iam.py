@@ -1,8 +1,9 @@
 """The simulator that the stacks' policies are tried in denies what IAM denies."""
 
 import pytest
+from support.aws_calls import Call
 from support.iam import Grant, Request, denied, grants, unused
-from support.iam_requests import Account, Call, on_the_wire, requests
+from support.iam_requests import Account, on_the_wire, requests
 
 OBJECTS = {
     "Effect": "Allow",

@@ -45,7 +45,8 @@ def engine(tmp_path: Path) -> Path:
         "print('first')\n"
         "print()\n"
         "print(sys.argv[2], 'done', file=sys.stderr)\n"
-        "sys.exit((folder / 'refuse').exists())\n"
+        "refuse = folder / 'refuse'\n"
+        "sys.exit(refuse.exists() and (refuse.read_text() or 1))\n"
     )
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     return script
@@ -92,6 +93,7 @@ def test_build_is_told_tag_arguments_and_folder(engine, tmp_path):
     told = ["--tag", "reg/x:t", "--label", "version=1.2", "--build-arg", "BASE=b"]
     assert call["argv"] == ["--debug", "build", *told, str(tmp_path)]
     assert call["environment"]["DOCKER_BUILDKIT"] == "1"
+    assert call["environment"]["BUILDX_NO_DEFAULT_ATTESTATIONS"] == "1"
     assert said == ["first", "build done"]
 
 
@@ -142,6 +144,14 @@ def test_a_failure_tells_the_last_lines(engine, tmp_path):
         f"reg/x:t: {engine} push ended with status 1, after: first / reg/x:t done. "
         "Mend what its last lines say, and deploy again."
     )
+
+
+def test_a_docker_that_lacks_buildx_is_told_apart(engine, tmp_path):
+    (tmp_path / "refuse").write_text(
+        "ERROR: BuildKit is enabled but the buildx component is missing or broken."
+    )
+    with pytest.raises(UserError, match=r"buildx plugin \(Debian, Ubuntu: docker-buildx; .*deploy again\.$"):
+        ecr.build([str(engine)], str(tmp_path), "reg/x:t", {}, [], lambda line: None)
 
 
 def test_an_engine_that_is_none_is_named(tmp_path):

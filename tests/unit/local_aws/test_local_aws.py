@@ -290,9 +290,13 @@ def test_a_bridge_without_a_gateway_has_its_subnet_s_first_address(engine, monke
     assert command.task_address(engine) == "127.7.0.1"
 
 
-def test_a_bridge_elsewhere_than_on_this_machine_has_none(engine, monkeypatch):
+def test_an_engine_whose_bridge_is_elsewhere_is_refused(own, engine, monkeypatch):
     monkeypatch.setattr(Engine, "bridge", {"Subnet": "192.0.2.128/25"})
-    assert command.task_address(engine) == "127.0.0.1"
+    failed = own.command("started", **{"docker-host": engine})
+    assert failed.returncode == 1
+    assert f"The containers of the Docker engine at {engine} cannot be reached" in failed.stderr
+    assert "-e '{\"images_engines\": []}'" in failed.stderr
+    assert not own.home.exists()
 
 
 def test_elsewhere_than_on_linux_there_must_be_an_engine(files, tmp_path):

@@ -4,6 +4,7 @@ locally.
 
 import io
 import json
+import random
 import sys
 import time
 import zipfile
@@ -16,6 +17,7 @@ from nerforge_contract import states
 from nerforge_contract.errors import UserError
 from nerforge_contract.models import Models
 from nerforge_contract.runs import STATE_INDEX, Runs
+from nerforge_trainer import publish
 
 SPEC = {"name": "m", "rate": 0.5}
 
@@ -148,6 +150,17 @@ def test_the_files_of_a_version_are_deleted_and_no_others(local_aws):
         pruning.delete_files(s3, "pruned", {"name": "m", "version": 1})
         left = [item["Key"] for item in s3.list_objects_v2(Bucket="pruned")["Contents"]]
         assert left == ["models/m/10/model.tar.gz"]
+
+
+@pytest.mark.parametrize("how", [publish.send, publish.upload])
+def test_a_large_file_goes_in_parts(local_aws, tmp_path, monkeypatch, how):
+    monkeypatch.setattr(publish, "_PART", 5 << 20)  # S3 takes no smaller ones
+    s3, bucket, path = local_aws.client("s3"), how.__name__, tmp_path / "model.tar.gz"
+    s3.create_bucket(Bucket=bucket)
+    path.write_bytes(random.Random(0).randbytes((11 << 20) + 1))
+    how(s3, bucket, "model.tar.gz", path, "application/gzip")
+    found = s3.get_object(Bucket=bucket, Key="model.tar.gz")
+    assert (found["Body"].read(), found["ContentType"]) == (path.read_bytes(), "application/gzip")
 
 
 def test_a_conditional_write_has_one_winner(local_aws):

@@ -6,7 +6,7 @@ commands; specs and settings in YAML; data in JSON. Of what a playbook takes, it
 
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import typer
 import yaml
 from botocore import xform_name
 from nerforge_contract import corpus, spec
-from nerforge_server import api, connection, openapi, receiving, server
+from nerforge_server import openapi
 from spacy.cli import app
 from support import documents, playbooks
 from support.documents import Command
@@ -35,11 +35,13 @@ CUSTOM = {
 }
 
 
-def of(*programs: str) -> Iterator[Any]:
+def of(*programs: str) -> list[Any]:
     """The commands of these programs, as parameters."""
-    for name, command in COMMANDS:
-        if command.program in programs:
-            yield pytest.param(command, id=f"{name}: {command.line}")
+    return [
+        pytest.param(command, id=f"{name}: {command.line}")
+        for name, command in COMMANDS
+        if command.program in programs
+    ]
 
 
 def given(command: Command) -> dict[str, Any]:
@@ -201,30 +203,6 @@ def test_the_readme_lists_the_servers_requests():
     }
     bodies = paths["/ner"]["post"]["requestBody"]["content"]
     assert set(re.findall(r"`(\w+/[\w-]+)`", requests)) == bodies.keys()
-
-
-@pytest.mark.parametrize(
-    "limits",
-    [
-        f"{api.MAX_BODY >> 20} MiB (more: 413), {api.MAX_TEXTS:,} texts, and",
-        f"{api.MAX_CHARACTERS:,} characters a text (more: 422)",
-        f"a stream of lines, {api.MAX_STREAM_BODY >> 20} MiB and {api.MAX_STREAM_TEXTS:,} texts.",
-        f"A head may have {server.MAX_HEADERS >> 10} KiB (431)",
-        f"{connection.AHEAD_REQUESTS} requests ahead of their answers (429)",
-        f"{receiving.HELD_BYTES >> 20} MiB of unanswered bodies (503)",
-    ],
-)
-def test_the_readme_gives_the_servers_limits(limits: str):
-    assert limits in " ".join(TEXTS["README.md"].split())
-
-
-def test_settings_named_in_the_readme_are_variables(root: Path):
-    declared = playbooks.declared(root) | playbooks.stack_variables(root, "training")
-    declared |= playbooks.stack_variables(root, "serving")
-    prefixes = "nerforge|images|deployment|alarm|api|allowed|cpu|gpu"
-    named = set(re.findall(rf"`((?:{prefixes})_[a-z_]+)`", TEXTS["README.md"]))
-    assert named
-    assert named <= declared
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 import document
 import pytest
 from nerforge_contract import names, states
+from support import playbooks
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +51,10 @@ def test_commands_name_playbooks_that_exist(root: Path, runbook: str):
 
 
 def test_settings_are_variables_of_the_stacks(root: Path, runbook: str):
-    declared = {
-        name
-        for stack in ("training", "serving")
-        for name in (
-            f"nerforge_{stack}_variables",
-            *re.findall(r'variable "(\w+)"', (root / f"terraform/{stack}/variables.tf").read_text()),
-        )
-    }
+    stacks = ("training", "serving")
+    declared = {f"nerforge_{stack}_variables" for stack in stacks}.union(
+        *(playbooks.stack_variables(root, stack) for stack in stacks)
+    )
     part = runbook.split("\n## Alarms\n")[1].split("\n## ")[0]
     named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", part))
     assert "max_concurrent_runs" in named

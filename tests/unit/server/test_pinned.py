@@ -200,7 +200,7 @@ def test_a_transformer_in_an_image_without_pytorch(tmp_path):
         '[components]\n[components.transformer]\nfactory = "curated_transformer"\n'
     )
     (tmp_path / "meta.json").write_text('{"lang": "en", "spacy_version": ">=3.8"}')
-    with pytest.raises(UserError, match=r"people:7: it has a transformer.* images_transformers: true"):
+    with pytest.raises(UserError, match=r"people:7: a transformer needs PyTorch.* images_transformers: true"):
         loading.load(tmp_path, "people:7")
 
 

@@ -353,7 +353,7 @@ def test_a_transformer_where_the_image_has_none_fails_the_run(aws, attempt, want
     settings = aws.start(wanted | {"transformer": aws.put("tiny.tar", b"", format="tar")})
     assert attempt(settings) == states.EXIT_WRONG_INPUT
     reason = failure(aws, settings)
-    assert reason.startswith("transformer: the trainer's image was made without PyTorch. Deploy with")
+    assert reason.startswith("transformer: a transformer needs PyTorch, and this image was made without it.")
 
 
 def test_a_gpu_where_none_is_fails_the_run(aws, attempt, wanted, monkeypatch):

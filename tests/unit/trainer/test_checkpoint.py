@@ -7,6 +7,7 @@ refuses; the timetable.
 
 import io
 import tarfile
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from nerforge_trainer import checkpoint
 from nerforge_trainer.checkpoint import Checkpoints, Timetable, Unusable
 from nerforge_trainer.publish import UploadError
+from support.aws_double import answering, refused
 
 MARK = {"config": "1", "device": "cpu"}
 
@@ -191,17 +193,10 @@ def test_a_run_takes_its_own_before_those_of_the_run_it_is_a_retry_of(aws, folde
 
 
 class Faulty:
-    """S3 that keeps half of what it is sent, or refuses some calls a number of times."""
+    """S3 that refuses some calls a number of times."""
 
-    def __init__(self, s3, halves=False, **refusals):
-        self._s3, self._halves, self._refusals = s3, halves, refusals
-
-    def put_object(self, Body, **request):
-        if self._halves:
-            data = Body.read()
-            Body = data[: len(data) // 2]
-        self._refuse("put_object")
-        return self._s3.put_object(Body=Body, **request)
+    def __init__(self, s3, **refusals):
+        self._s3, self._refusals = s3, refusals
 
     def __getattr__(self, name):
         self._refuse(name)
@@ -213,16 +208,32 @@ class Faulty:
             raise ClientError({"Error": {"Code": "InternalError", "Message": "again"}}, name)
 
 
+class Halving:
+    """S3 that keeps half of what it is sent."""
+
+    def __init__(self, s3):
+        self._s3 = s3
+
+    def upload_file(self, path, *args, **kwargs):
+        content = Path(path).read_bytes()
+        Path(path).write_bytes(content[: len(content) // 2])
+        self._s3.upload_file(path, *args, **kwargs)
+        Path(path).write_bytes(content)
+
+    def __getattr__(self, name):
+        return getattr(self._s3, name)
+
+
 def test_an_upload_that_is_not_whole_is_no_checkpoint(aws, checkpoints, folder):
     saved(checkpoints, folder, 1)
     with pytest.raises(UploadError, match="is not what was sent"):
-        saved(Checkpoints(Faulty(aws.s3, halves=True), "bucket", ["RUN"]), folder, 2)
+        saved(Checkpoints(Halving(aws.s3), "bucket", ["RUN"]), folder, 2)
     assert restored(aws, folder) == 1
 
 
-def test_an_upload_that_s3_refuses_leaves_nothing_behind(aws, folder, tmp_path):
-    with pytest.raises(ClientError):
-        saved(Checkpoints(Faulty(aws.s3, put_object=1), "bucket", ["RUN"]), folder, 2)
+def test_an_upload_that_s3_refuses_leaves_nothing_behind(aws, checkpoints, folder, tmp_path):
+    with answering(aws.s3, put_object=refused("InternalError")), pytest.raises(checkpoint.ERRORS):
+        saved(checkpoints, folder, 2)
     assert aws.objects() == []
     assert list(tmp_path.iterdir()) == [folder]
 

@@ -1,15 +1,15 @@
 """Runs that make no model: one version evaluated on the data of another, and one trained once more.
 
 Cases: evaluated on other data, and on its own again; reproduced; another seed; another environment; only
-files without weights differ; interrupted; a version that is gone, changed or not recorded; a purpose that
-nobody knows.
+files without weights differ; interrupted; a version that is gone, changed or not recorded, or that needs
+PyTorch; a purpose that nobody knows.
 """
 
 import json
 
 import pytest
 from nerforge_contract import names, purposes, states
-from nerforge_trainer import reproduction
+from nerforge_trainer import package, publish, reproduction
 from nerforge_trainer.attempt import Attempt
 from nerforge_trainer.interruption import Interrupted, Interruption
 from nerforge_trainer.registered import pipeline
@@ -111,6 +111,23 @@ def test_an_artifact_that_is_gone_or_another_fails_the_run_at_once(
     assert run["state"] == states.FAILED
     assert run["reason"].startswith(told)
     assert run["progress"]["phase"] in ("fetching", "evaluating")  # nothing was trained
+
+
+def test_a_version_with_a_transformer_is_not_evaluated_without_pytorch(aws, attempt, made, wanted, tmp_path):
+    pipeline = tmp_path / "pipeline"
+    pipeline.mkdir()
+    (pipeline / "config.cfg").write_text('[components.transformer]\nfactory = "curated_transformer"\n')
+    artifact = tmp_path / names.ARTIFACT
+    package.pack(pipeline, artifact)
+    manifest = json.loads(made[names.model_prefix("people", 1) + names.MANIFEST])
+    manifest["artifact"]["sha256"] = publish.sha256_of(artifact)
+    aws.s3.put_object(Bucket="bucket", Key="models/people/1/model.tar.gz", Body=artifact.read_bytes())
+    assert aws.models.register(manifest)
+    run = attempt(aws.start(wanted, purpose=purposes.evaluate("people:1", "people:1")))
+    assert run["state"] == states.FAILED
+    assert run["reason"].startswith(
+        "people:1: a transformer needs PyTorch, and this image was made without it. "
+    )
 
 
 @pytest.mark.parametrize(

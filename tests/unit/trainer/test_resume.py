@@ -13,7 +13,7 @@ import sys
 import time
 
 import pytest
-from botocore.exceptions import ClientError
+from boto3.exceptions import S3UploadFailedError
 from nerforge_contract import names, states, ulid
 from nerforge_trainer.attempt import Attempt
 from nerforge_trainer.interruption import Interrupted, Interruption
@@ -22,7 +22,7 @@ from nerforge_trainer.watch import Watch
 # A trainer's process as ECS starts it, with an AWS that outlasts it in a folder. It sends itself signals:
 # after a step, or in the middle of the evaluation of one.
 PROCESS = """
-import json, os, sys
+import json, os, shutil, sys
 plan = json.loads(sys.argv[1])
 sys.path[:0] = plan["path"]
 import boto3, conftest
@@ -40,11 +40,9 @@ class Lasting:
     def file(self, key):
         return os.path.join(plan["home"], key.replace("/", "+"))
 
-    def put_object(self, Body, **request):
-        with open(self.file(request["Key"]), "wb") as file:
-            file.write(Body.read())
-        with open(self.file(request["Key"]), "rb") as file:
-            return self.s3.put_object(Body=file, **request)
+    def upload_file(self, path, bucket, key, **settings):
+        shutil.copyfile(path, self.file(key))
+        self.s3.upload_file(path, bucket, key, **settings)
 
     def delete_object(self, Bucket, Key):
         os.remove(self.file(Key))
@@ -294,10 +292,10 @@ class Refusing:
     def __init__(self, s3):
         self._s3 = s3
 
-    def put_object(self, **request):
-        if request["Key"].startswith("checkpoints/"):
-            raise ClientError({"Error": {"Code": "SlowDown", "Message": "later"}}, "PutObject")
-        return self._s3.put_object(**request)
+    def upload_file(self, path, bucket, key, **settings):
+        if key.startswith("checkpoints/"):
+            raise S3UploadFailedError("Failed to upload: SlowDown")
+        self._s3.upload_file(path, bucket, key, **settings)
 
     def __getattr__(self, name):
         return getattr(self._s3, name)
@@ -308,7 +306,7 @@ def test_a_training_that_cannot_be_saved_goes_on(aws, attempt, spec, capsys):
     assert attempt(settings, Refusing(aws.s3)) == states.EXIT_DONE
     printed = capsys.readouterr().out
     for step in (15, 30):
-        assert f"step {step} was not saved: An error occurred (SlowDown)" in printed
+        assert f"step {step} was not saved: Failed to upload: SlowDown" in printed
     assert "checkpoint" not in aws.runs.get(settings.run_id)
 
 

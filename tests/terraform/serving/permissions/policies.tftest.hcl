@@ -32,6 +32,14 @@ mock_provider "aws" {
       ]
     }
   }
+  override_resource {
+    target = aws_iam_role.execution
+    values = { arn = "arn:aws:iam::123456789012:role/nerforge-server-execution" }
+  }
+  override_resource {
+    target = aws_iam_role.task
+    values = { arn = "arn:aws:iam::123456789012:role/nerforge-server-task" }
+  }
 }
 
 variables {

@@ -13,19 +13,9 @@ import pytest
 from ansible_collections.nerforge.aws.plugins.modules import python_zip
 
 
-@pytest.fixture
-def package(tmp_path: Path) -> Path:
-    folder = tmp_path / "package"
-    (folder / "inner" / "__pycache__").mkdir(parents=True)
-    (folder / "main.py").write_text("import inner\n")
-    (folder / "inner" / "__init__.py").write_text("")
-    (folder / "inner" / "__pycache__" / "main.cpython-311.pyc").write_bytes(b"compiled")
-    (folder / "left.pyc").write_bytes(b"compiled")
-    return folder
-
-
-def source(src: Path, dest: str) -> dict[str, str]:
-    return {"src": str(src), "dest": dest}
+def whole(folder: Path) -> dict[str, str]:
+    """A folder as a source of files that lie at the archive's root."""
+    return {"src": str(folder), "dest": "."}
 
 
 def run(path: Path, sources: list[dict[str, str]], check_mode: bool = False) -> tuple[int, dict]:
@@ -43,19 +33,19 @@ def run(path: Path, sources: list[dict[str, str]], check_mode: bool = False) -> 
 
 
 def test_bytes_depend_on_names_and_contents_alone(package: Path, tmp_path: Path):
-    files = python_zip.gather([source(package, ".")])
+    files = python_zip.gather([whole(package)])
     before = python_zip.pack(files)
     os.utime(package / "main.py", (0, 0))
     (package / "main.py").chmod(0o600)
     (tmp_path / "moved").symlink_to(package)
-    assert python_zip.pack(python_zip.gather([source(tmp_path / "moved", ".")])) == before
+    assert python_zip.pack(python_zip.gather([whole(tmp_path / "moved")])) == before
     (package / "main.py").write_text("import inner as other\n")
     assert python_zip.pack(files) != before
 
 
 def test_entries_are_readable_by_all_and_timeless(package: Path, tmp_path: Path):
     path = tmp_path / "package.zip"
-    path.write_bytes(python_zip.pack(python_zip.gather([source(package, ".")])))
+    path.write_bytes(python_zip.pack(python_zip.gather([whole(package)])))
     with zipfile.ZipFile(path) as archive:
         assert archive.read("main.py") == b"import inner\n"
         assert {entry.external_attr >> 16 for entry in archive.infolist()} == {0o100644}
@@ -65,7 +55,7 @@ def test_entries_are_readable_by_all_and_timeless(package: Path, tmp_path: Path)
 
 def test_python_can_import_from_it(package: Path, tmp_path: Path):
     path = tmp_path / "package.zip"
-    path.write_bytes(python_zip.pack(python_zip.gather([source(package, ".")])))
+    path.write_bytes(python_zip.pack(python_zip.gather([whole(package)])))
     subprocess.run(
         [sys.executable, "-c", "import main"], check=True, env={"PYTHONPATH": str(path)}, cwd=tmp_path
     )
@@ -73,7 +63,7 @@ def test_python_can_import_from_it(package: Path, tmp_path: Path):
 
 def test_it_changes_only_what_differs(package: Path, tmp_path: Path):
     path = tmp_path / "new" / "package.zip"
-    sources = [source(package, ".")]
+    sources = [whole(package)]
 
     code, answer = run(path, sources, check_mode=True)
     assert (code, answer["changed"], path.exists()) == (0, True, False)
@@ -104,7 +94,7 @@ def test_it_changes_only_what_differs(package: Path, tmp_path: Path):
 )
 def test_what_cannot_be_packed_is_said_and_nothing_written(tmp_path: Path, dest: str, message: str):
     (tmp_path / "empty").mkdir()
-    code, answer = run(tmp_path / "package.zip", [source(tmp_path / dest, ".")])
+    code, answer = run(tmp_path / "package.zip", [whole(tmp_path / dest)])
     assert code == 1
     assert answer["failed"]
     assert answer["msg"].startswith("sources: ")
@@ -114,6 +104,6 @@ def test_what_cannot_be_packed_is_said_and_nothing_written(tmp_path: Path, dest:
 
 def test_a_path_that_cannot_be_written_is_said(package: Path, tmp_path: Path):
     (tmp_path / "file").touch()
-    code, answer = run(tmp_path / "file" / "package.zip", [source(package, ".")])
+    code, answer = run(tmp_path / "file" / "package.zip", [whole(package)])
     assert code == 1
     assert "file: " in answer["msg"]
