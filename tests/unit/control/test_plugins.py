@@ -168,7 +168,7 @@ def queued(stack):
     return [json.loads(message["Body"])["run"] for message in answer.get("Messages", [])]
 
 
-def test_check_submit_follow_and_list(site):
+def test_check_submit_follow_and_list(site, asked, permissions):
     """A run goes by as a dispatcher and a trainer would move it, while it is followed; check mode first."""
     runs = site.stack.runs
 
@@ -185,14 +185,19 @@ def test_check_submit_follow_and_list(site):
 
     trainer = threading.Thread(target=train, daemon=True)
     trainer.start()
-    printed, results = site.play(
+    trained, of_training = site.play(
         {"nerforge.aws.training_run": {"spec": "spec.yml"}, "check_mode": True},
         {"nerforge.aws.training_run": {"spec": "spec.yml"}},
         {"nerforge.aws.training_run_follow": {"interval": 0.2}},
+    )
+    needed = {f"{service}:{operation}" for service, operation in asked if service not in ("s3", "ssm", "sts")}
+    assert needed <= permissions["train.yml"]
+    shown, of_showing = site.play(
         {"nerforge.aws.training_run_info": {"display": True}},
         {"nerforge.aws.model_info": {"display": True}},
         {"nerforge.aws.model_release": {"state": "absent"}},
     )
+    printed, results = trained + shown, of_training + of_showing
     assert not any(result.get("failed") for result in results), results
     trainer.join(5)
     checked, submitted, followed, listed, models, withdrawn = results
