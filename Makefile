@@ -62,14 +62,23 @@ terraform-test: setup $(TEST_VENV)/complete ## terraform fmt, validate and test 
 	@$(fetch-terraform)
 	@$(TEST_VENV)/bin/pytest tests/terraform
 
-fetch-terraform = $(VENV)/bin/ansible localhost -m ansible.builtin.include_role \
-  -a 'name=nerforge.aws.stack tasks_from=terraform' -e stack_home=$(CURDIR)/$(HOME_DIR) > /dev/null
+# A role by itself; what it says is shown if it fails.
+include-role = said=$$($(VENV)/bin/ansible localhost -m ansible.builtin.include_role -a '$(1)' $(2)) \
+  || { echo "$$said" >&2; exit 1; }
+fetch-terraform = $(call include-role,name=nerforge.aws.stack tasks_from=terraform,-e stack_home=$(CURDIR)/$(HOME_DIR))
 
-molecule: $(TEST_VENV)/complete ## One scenario a role
+# What the tasks run in as processes: made once, before tests that share it would make it side by side.
+PROCESSES := $(HOME_DIR)/images/environments/complete
+$(PROCESSES): containers/trainer/requirements.txt containers/server/requirements.txt | setup
+	@$(call include-role,name=nerforge.aws.images,-e nerforge_home=$(CURDIR)/$(HOME_DIR) \
+	  -e nerforge_prefix=nerforge -e '{images_engines: []}' -e '{images_processes: true}')
+	@touch $@
+
+molecule: $(PROCESSES) $(TEST_VENV)/complete ## One scenario a role
 	@echo "== Molecule"
 	@PATH=$(CURDIR)/$(TEST_VENV)/bin:$$PATH MOLECULE_GLOB='tests/molecule/*/molecule.yml' molecule test --all
 
-story: setup $(TEST_VENV)/complete ## The whole story on the embedded AWS: deploy, train, promote, ask, destroy
+story: $(PROCESSES) $(TEST_VENV)/complete ## The whole story on the embedded AWS: deploy, train, promote, ask, destroy
 	@echo "== The story"
 	@$(TEST_VENV)/bin/pytest --exitfirst --durations=0 --durations-min=1 tests/story
 
@@ -86,7 +95,7 @@ bench-gpu: $(GPU_VENV)/complete ## Train WikiGold on a GPU and the CPU (NERFORGE
 
 chaos-short: RUNS := 20
 chaos: RUNS := 200
-chaos chaos-short: setup $(TEST_VENV)/complete ## 200 real runs under random faults (20 of them in `make test`; RUNS=, SEED=)
+chaos chaos-short: $(PROCESSES) $(TEST_VENV)/complete ## 200 real runs under random faults (20 of them in `make test`; RUNS=, SEED=)
 	@echo "== Chaos: $(RUNS) runs"
 	@$(TEST_VENV)/bin/pytest tests/chaos --chaos-runs $(RUNS) $(if $(SEED),--chaos-seed $(SEED))
 

@@ -90,7 +90,11 @@ def stage(files: dict[str, Path], context: Path) -> None:
             Path(folder).chmod(0o755)
             for name in names:
                 (Path(folder) / name).chmod(0o644)
-        whole.rename(context)
+        try:
+            whole.rename(context)
+        except OSError:
+            if not context.is_dir():  # else another deploy has staged the same meanwhile
+                raise
 
 
 def main() -> None:

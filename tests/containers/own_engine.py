@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import NoReturn
 
 from . import debian
 from .engine import Engine, build_arguments
@@ -24,9 +25,12 @@ CONFINED = (
     *("--memory=64m", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges"),
     *("--user=10001:10001", "probe", "/tini-static", "--version"),
 )
-# The words of a kernel that does not let its root run containers.
-REFUSALS = [os.strerror(code).lower() for code in (errno.EPERM, errno.EACCES, errno.EROFS, errno.ENOSYS)]
-REFUSALS += ["isn't mounted"]  # cgroups
+# The words of a kernel that does not let its root run containers, or was built without what they need.
+REFUSALS = [
+    os.strerror(code).lower()
+    for code in (errno.EPERM, errno.EACCES, errno.EROFS, errno.ENOSYS, errno.EOPNOTSUPP)
+]
+REFUSALS += ["isn't mounted", "unknown device type"]  # cgroups, bridges
 
 
 class Forbidden(Exception):
@@ -76,7 +80,9 @@ def own_engine(folder: Path, base_image: str) -> Iterator[Engine]:
         undo.callback(_end, dockerd)
         binaries = folder / "root" / "usr" / "bin"
         told = ["--network", "host", *build_arguments(folder)]
-        engine = Engine(str(binaries / "docker"), {"DOCKER_HOST": f"unix://{place.socket}"}, told)
+        # Docker's command line writes a number of its own into the folder of its settings when it builds.
+        environment = {"DOCKER_HOST": f"unix://{place.socket}", "DOCKER_CONFIG": str(folder / "settings")}
+        engine = Engine(str(binaries / "docker"), environment, told)
         _await(engine, dockerd, log)
         _try_a_container(engine, binaries)
         debian.base(folder / "base", programs)
@@ -119,7 +125,7 @@ def _make_bridge(place: Place, programs: Mapping[str, str]) -> None:
             ["ip", *told], env=os.environ | programs, capture_output=True, text=True, check=False
         )
         if done.returncode:
-            _refuse(done.stderr)
+            refuse(done.stderr)
 
 
 def _await(engine: Engine, dockerd: subprocess.Popen[bytes], log: Path) -> None:
@@ -130,13 +136,13 @@ def _await(engine: Engine, dockerd: subprocess.Popen[bytes], log: Path) -> None:
             return
         except subprocess.CalledProcessError:
             if dockerd.poll() is not None or time.monotonic() > deadline:
-                _refuse(log.read_text())
+                refuse(log.read_text())
             time.sleep(0.2)
 
 
 def _try_a_container(engine: Engine, binaries: Path) -> None:
-    engine.import_image("probe", binaries, "tini-static")
     try:
+        engine.import_image("probe", binaries, "tini-static")
         engine("run", "--rm", *CONFINED)
     except subprocess.CalledProcessError as error:
         raise Forbidden(_last_words(error.stderr)) from None
@@ -144,7 +150,7 @@ def _try_a_container(engine: Engine, binaries: Path) -> None:
         raise Forbidden("its kernel does not limit a container's memory")
 
 
-def _refuse(said: str) -> None:
+def refuse(said: str) -> NoReturn:
     """Raise Forbidden if a program has failed because the kernel did not let it, else AssertionError."""
     words = _last_words(said)
     if any(refusal in words.lower() for refusal in REFUSALS):
@@ -164,16 +170,22 @@ def _end(dockerd: subprocess.Popen[bytes]) -> None:
     children = Path(f"/proc/{dockerd.pid}/task/{dockerd.pid}/children")
     if dockerd.poll() is None:
         for child in children.read_text().split():
-            os.kill(int(child), signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has just ended by itself
+                os.kill(int(child), signal.SIGKILL)
     dockerd.wait(STOP_SECONDS)
 
 
 def _clean(place: Place, data: Path, programs: Mapping[str, str]) -> None:
     """Remove what an engine leaves, this one or one before it that was killed."""
     subprocess.run(["rm", "-rf", data, place.socket], check=True)
-    groups = Path("/sys/fs/cgroup")
-    for folder in (*groups.glob(place.name), *groups.glob(f"*/{place.name}")):
-        subprocess.run(["find", folder, "-depth", "-type", "d", "-exec", "rmdir", "{}", "+"], check=True)
+    remove_groups(place.name)
     subprocess.run(
         ["ip", "link", "delete", place.name], env=os.environ | programs, capture_output=True, check=False
     )
+
+
+def remove_groups(name: str, groups: Path = Path("/sys/fs/cgroup")) -> None:
+    """Remove the cgroups below one of this name, of version 2 or of each of version 1's kinds."""
+    # Of version 1's kinds some have two names more, which are links.
+    for folder in {found.resolve() for found in (*groups.glob(name), *groups.glob(f"*/{name}"))}:
+        subprocess.run(["find", folder, "-depth", "-type", "d", "-exec", "rmdir", "{}", "+"], check=True)

@@ -1,6 +1,7 @@
 """A real registry, on loopback."""
 
 import json
+import shutil
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -41,7 +42,7 @@ def registry(folder: Path, environment: Mapping[str, str]) -> Iterator[Registry]
     Parameters
     ----------
     folder:
-        One that is not there yet.
+        One that is not there yet, and is removed at the end.
     environment:
         In which Debian's programs run.
     """
@@ -61,6 +62,7 @@ def registry(folder: Path, environment: Mapping[str, str]) -> Iterator[Registry]
     finally:
         process.kill()  # SIGTERM would have it wait ten seconds for its clients
         process.wait()
+        shutil.rmtree(folder)
 
 
 def _await(address: str, log: Path) -> None:

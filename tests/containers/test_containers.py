@@ -181,7 +181,7 @@ def scratch() -> set[str]:
 def test_3_train_the_sample_in_a_container(deployment, engine, references, scratch, root: Path):
     with ThreadPoolExecutor() as beside:
         trained = beside.submit(deployment.playbook, "playbooks/train.yml", "-e", f"spec={SAMPLE}")
-        found = wait_until(lambda: engine.containers(deployment.prefix, "trainer") or trained.done(), 120)
+        found = wait_until(lambda: engine.containers(deployment.prefix, "trainer") or trained.done(), 900)
         assert found is not True, "the training has ended before its container was seen"
         (trainer,) = found
         assert confinement(engine, trainer) == CONFINED

@@ -199,6 +199,8 @@ def stopping_drains(ecs: ModuleType) -> None:
         time.sleep(delay)
         task["lastStatus"] = "STOPPING"
         codes = [_end(ecs, task, index) for index in range(len(task["_docker_ids"]))]
+        # Before it is STOPPED, since the emulator ends with its last task, and would leave the rest of them.
+        ecs._cleanup_task_resources(task, ecs._get_docker())
         with resource_lock("ecs-task", task["taskArn"]):
             ecs._bump_task_version(task)
             for container, code in zip(task["containers"], codes, strict=False):
@@ -206,7 +208,6 @@ def stopping_drains(ecs: ModuleType) -> None:
             task.update(lastStatus="STOPPED", executionStoppedAt=ecs._iso(), stoppedAt=ecs._iso())
         ecs.ecs_metadata.set_task_status(task["taskArn"], known_status="STOPPED")
         ecs.ecs_metadata.set_all_container_status(task["taskArn"], "STOPPED")
-        ecs._cleanup_task_resources(task, ecs._get_docker())
         _tell_service(ecs, task)
 
     ecs._stop_task = ecs._ACTION_MAP["StopTask"] = stop_task

@@ -24,7 +24,7 @@ class Accounts:
         self._prices = prices.bundled()
 
     def look_up(self, stopped: list[Task]) -> None:
-        """Read what accounts of these tasks need. Raises as botocore does; then the accounts lack a price.
+        """Read what accounts of these tasks need. Whatever it raises, the accounts then lack a price.
 
         Parameters
         ----------
@@ -33,8 +33,8 @@ class Accounts:
         """
         placed = [task["containerInstanceArn"] for task in stopped if "containerInstanceArn" in task]
         if placed:
-            self._instance_types = self._tasks.instance_types(placed)
             self._prices = self._runs.current_prices()
+            self._instance_types = self._tasks.instance_types(placed)  # last: without it nothing has a price
 
     def cost(self, run: Run, task: Task, now: datetime.datetime) -> dict[str, Any]:
         """The field ``cost`` of the record of this task's run; no field if the task never had an instance.

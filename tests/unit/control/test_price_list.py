@@ -1,5 +1,6 @@
 """Prices fetched from AWS: products in their real shape, found by a double that filters as AWS does."""
 
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ from ansible_collections.nerforge.aws.plugins.plugin_utils import price_list
 from support.aws_double import Double
 
 REGION = "eu-central-1"
+KNOWN = dataclasses.replace(prices.bundled(), dated="2001-01-01")
 INSTANCE = {
     "instanceType": "g4dn.xlarge",
     "vcpu": "4",
@@ -154,7 +156,7 @@ class Account:
 
 def refreshed(account, name="g4dn.xlarge"):
     said = []
-    table = price_list.refreshed(account, [name], prices.bundled(), said.append)
+    table = price_list.refreshed(account, [name], KNOWN, said.append)
     return prices.Prices.of(json.loads(json.dumps(table))), said
 
 
@@ -165,17 +167,28 @@ def test_a_table_of_the_regions_own_prices():
 
     assert said[0] == "g4dn.xlarge in eu-central-1: 0.6580 USD an hour on demand, spot 0.2500"
     assert "load_balancer_hour in eu-central-1: 0.0270 USD" in said
-    assert table.region == REGION and table.dated > prices.bundled().dated
+    assert table.region == REGION and table.dated > KNOWN.dated
     assert table.instances == {"g4dn.xlarge": prices.InstanceType(4, 16384, 1, 0.658, 0.25)}
-    assert table.services == prices.bundled().services | FETCHED
+    assert table.services == KNOWN.services | FETCHED
     assert account.regions == {"us-east-1"}  # where AWS answers for prices
+
+
+@pytest.mark.parametrize(
+    ("region", "price"),
+    [("", 0.03), ("EU-", 0.03), ("APN1-", 0.03), ("USW2-LAX1-", KNOWN.services["load_balancer_hour"])],
+    ids=["us-east-1", "eu-west-1", "ap-northeast-1", "us-west-2's zone in Los Angeles"],
+)
+def test_usage_types_begin_with_a_region_or_with_nothing(region, price):
+    used = service("AWSELB", LOAD_BALANCER, f"{region}LoadBalancerUsage", "Hrs", 0.03)
+    table, __ = refreshed(Account([instance(), used]))
+    assert table.services["load_balancer_hour"] == price
 
 
 def test_what_was_not_fetched_is_told():
     table, __ = refreshed(Account([instance(), *SERVICES[1:]]))
-    assert table.services["load_balancer_hour"] == prices.bundled().services["load_balancer_hour"]
-    kept = table.source.partition(f"of {prices.bundled().dated}, us-east-1: ")[2].split(", ")
-    assert set(kept) == {"load_balancer_hour", *(prices.bundled().services.keys() - FETCHED.keys())}
+    assert table.services["load_balancer_hour"] == KNOWN.services["load_balancer_hour"]
+    kept = table.source.partition(f"of {KNOWN.dated}, us-east-1: ")[2].split(", ")
+    assert set(kept) == {"load_balancer_hour", *(KNOWN.services.keys() - FETCHED.keys())}
 
 
 @pytest.mark.parametrize(

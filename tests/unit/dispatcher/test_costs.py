@@ -127,3 +127,16 @@ def test_no_run_waits_for_its_price(world):
     assert world.runs.active() == []
     cost = world.runs.get(run_id)["cost"]
     assert (cost["usd"], [each["seconds"] for each in cost["attempts"]]) == (None, [1800])
+
+
+def test_where_the_deployments_own_prices_cannot_be_read_those_of_another_region_do_not_stand_in(world):
+    world.runs.record_prices(dataclasses.asdict(prices.bundled()) | {"currency": "EUR"})
+    run_id, task = world.started()
+    stopped_after(world, task, 30, 0)
+    world.runs.move(run_id, states.RUNNING, states.SUCCEEDED, 1)
+
+    with pytest.raises(TickError):
+        world.tick()
+
+    cost = world.runs.get(run_id)["cost"]
+    assert (cost["usd"], [each["seconds"] for each in cost["attempts"]]) == (None, [1800])

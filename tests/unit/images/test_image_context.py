@@ -63,3 +63,12 @@ def test_a_staged_context_is_whole_and_has_plain_modes(sources, tmp_path):
     assert (context / "app" / "package" / "main.py").stat().st_mode & 0o777 == 0o644
     assert (context / "app").stat().st_mode & 0o777 == 0o755
     assert [path.name for path in context.parent.iterdir()] == ["context"]
+
+
+def test_a_context_that_another_deploy_has_staged_meanwhile_is_kept(sources, tmp_path):
+    files, context = image_context.gather(sources), tmp_path / "images" / "tag" / "context"
+    image_context.stage(files, context)
+    staged = (context / "Dockerfile").stat().st_ino
+    image_context.stage(files, context)
+    assert (context / "Dockerfile").stat().st_ino == staged
+    assert [path.name for path in context.parent.iterdir()] == ["context"]

@@ -34,6 +34,7 @@ class Container:
         self.code = 0
         self.stopped_with = None
         self.at_stop = None
+        self.at_removal = None
 
     @property
     def attrs(self):
@@ -58,7 +59,7 @@ class Container:
         return {"StatusCode": self.code}
 
     def remove(self, **__):
-        pass
+        self.at_removal = ecs._tasks[TASK]["lastStatus"]
 
 
 class Docker:
@@ -200,13 +201,14 @@ def stop():
     started = time.monotonic()
     ecs._stop_task({"cluster": "c", "task": TASK})
     answered = time.monotonic() - started
-    while ecs._tasks[TASK]["lastStatus"] != "STOPPED" or container.at_stop is None:
+    while ecs._tasks[TASK]["lastStatus"] != "STOPPED" or container.at_removal is None:
         time.sleep(0.01)
     return {
         "drained": container.at_stop["seconds"] - started >= 1,
         "answered at once": answered < 0.5,
         "state at SIGTERM": container.at_stop["state"],
         "seconds before SIGKILL": container.stopped_with,
+        "state at removal": container.at_removal,
         "exit code": ecs._tasks[TASK]["containers"][0]["exitCode"],
     }
 

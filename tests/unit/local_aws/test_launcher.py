@@ -62,6 +62,7 @@ BEHAVIOUR = {
             "answered at once": True,
             "state at SIGTERM": "STOPPED",
             "seconds before SIGKILL": 5,
+            "state at removal": "STOPPED",
             "exit code": 0,
         },
         {
@@ -69,6 +70,7 @@ BEHAVIOUR = {
             "answered at once": True,
             "state at SIGTERM": "STOPPING",
             "seconds before SIGKILL": 30,
+            "state at removal": "STOPPING",
             "exit code": 75,
         },
     ),
