@@ -35,7 +35,7 @@ down: ## Remove all that the demo made
 	@echo "Removed: the local AWS, both stacks, the models, the environments. Kept: API keys, and what tests need in $(TEST_VENV)."
 	@[ -z "$${NERFORGE_HOME:-}" ] || echo "Images and Terraform's data stay in $$NERFORGE_HOME: remove the folder if it holds nothing else."
 
-test: lint unit terraform-test ## Run all tests (about 30 minutes)
+test: lint unit terraform-test ## Run all tests (about 25 minutes)
 	@echo "== Molecule, the story, containers and chaos, two at a time; each is shown when it ends"
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target molecule story test-containers chaos-short
 
