@@ -18,7 +18,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 .PHONY: help setup demo down test lint unit molecule terraform-test story test-containers chaos-short chaos rolls soak bench audit docs changelog lock transformers bench-gpu
 
 help: ## List what there is to do
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
 
 setup: $(VENV)/complete ## Install what the playbooks need into .nerforge/venv
 
