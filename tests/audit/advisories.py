@@ -61,8 +61,8 @@ def main() -> int:
     silent = sum(advisories is None for advisories in answers.values())
     if silent:
         print(
-            f"pip-audit: PyPI's advisory service has no answer for {silent} of {len(answers)} packages. Does "
-            "https://pypi.org/pypi/pip/json answer here? A mirror has no advisories. To leave them out: "
+            f"pip-audit: PyPI's advisory service has no answer for {silent} of {len(answers)} packages. A "
+            "mirror has no advisories: ask where PyPI's JSON API answers, or leave them out: "
             "make audit ADVISORIES=no",
             file=sys.stderr,
         )

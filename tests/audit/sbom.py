@@ -42,11 +42,6 @@ def bill(image: Image) -> str:
 def _component(package: Package) -> Component:
     hashes = [HashType(alg=HashAlgorithm.SHA_256, content=digest) for digest in package.hashes]
     purl = PackageURL("pypi", name=package.name, version=package.version)
-    # What has a local version is of another index than PyPI.
-    on_pypi = package.version == package.public_version
-    where = XsUri(
-        f"https://pypi.org/project/{package.name}/{package.version}/#files" if on_pypi else str(purl)
-    )
     return Component(
         name=package.name,
         version=package.version,
@@ -54,7 +49,7 @@ def _component(package: Package) -> Component:
         bom_ref=str(purl),
         purl=purl,
         external_references=[
-            ExternalReference(type=ExternalReferenceType.DISTRIBUTION, url=where, hashes=hashes)
+            ExternalReference(type=ExternalReferenceType.DISTRIBUTION, url=XsUri(str(purl)), hashes=hashes)
         ],
     )
 
